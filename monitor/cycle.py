@@ -1,0 +1,370 @@
+"""THE LINE: poll -> snapshot -> drift -> judge -> findings -> route -> record -> deliver.
+
+Start reading at `run_cycle`. Everything before *record* may fail and leaves nothing but a snapshot that says so;
+*record* is one transaction; *deliver* runs from the outbox, whether or not the next poll works.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+from sqlalchemy import Engine
+
+from monitor import __version__
+from monitor.decide import drift, route
+from monitor.decide.access import access_digest, privileged
+from monitor.decide.backoff import wait
+from monitor.decide.facts import FACTS
+from monitor.decide.judge import Plan, active, blind_facts, judge
+from monitor.decide.reconcile import reconcile
+from monitor.domain.change import Change, ChangeKind
+from monitor.domain.finding import Event, EventKind, Finding, FindingStatus, Judgement
+from monitor.domain.message import Channel, Notification, Receipt, Route, Sending
+from monitor.domain.observed import Kind, Subject
+from monitor.domain.reading import Clock, Outcome, Scope, ScopeEnded, Source
+from monitor.domain.rule import Rule, Verdict
+from monitor.domain.snapshot import Snapshot
+from monitor.errors import TemplateFault
+from monitor.store import findings, outbox, queries, records
+from monitor.store.engine import reading
+from monitor.store.record import record
+from monitor.store.settle import Settled, settle
+from monitor.store.staging import Staging
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A source with what the config says of it beside how to read it."""
+
+    source: Source
+    kind: str
+    every: float  # seconds
+    reader: str  # digest of the settings that decide how records are read
+    admin_limit: int | None = None
+    privileged_roles: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    rules: tuple[Rule, ...]
+    digest: str
+
+    @property
+    def by_id(self) -> dict[str, Rule]:
+        return {r.id: r for r in self.rules}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All that the line needs, built by wiring."""
+
+    engine: Engine
+    clock: Clock
+    rules: RuleSet
+    routes: tuple[Route, ...]
+    channels: Mapping[str, Channel]
+    watched: Mapping[str, Watched]
+    staging_folder: Path
+    zone: tzinfo = UTC
+    at: Callable[[str], None] = lambda _step: None  # a fault hook: tests stop the process at any step
+    owner: str = field(default_factory=lambda: secrets.token_hex(4))  # who holds a lease
+
+
+@dataclass(frozen=True)
+class CycleResult:
+    snapshot_id: int
+    snapshot: Snapshot
+    changes: int
+    events: tuple[Event, ...]
+    notifications: int
+    unknown: Mapping[str, int]
+    rule_errors: tuple[Judgement, ...]
+
+
+def run_cycle(parts: Parts, name: str) -> CycleResult:
+    """One poll of one source, from reading to recording."""
+    watched = parts.watched[name]
+    staging = open_staging(parts, watched)
+    try:
+        poll(watched.source, staging, parts.at)
+        settled = settle(staging, drift)
+        parts.at("drift")
+        snapshot = seal(staging, watched, parts.clock.now())
+        judged = judge_all(parts, watched, staging, settled, snapshot)
+        parts.at("judge")
+        events = tuple(find(parts, staging, settled, snapshot, judged))
+        parts.at("findings")
+        notes = list(tell(parts, watched, staging, snapshot, events, judged))
+        parts.at("route")
+        snapshot_id = record(
+            parts.engine, staging, settled, snapshot, events, notes, rules_digest=parts.rules.digest,
+            version=__version__, reader=watched.reader, at=parts.at,
+        )  # fmt: skip
+        changes = staging.db.execute("SELECT count(*) FROM changes").fetchone()[0]
+    finally:
+        staging.close()
+    result = CycleResult(
+        snapshot_id, snapshot, changes, events, len(notes), judged.unknown, tuple(judged.errors)
+    )
+    _log(result)
+    return result
+
+
+def _log(result: CycleResult) -> None:
+    told = Counter(e.kind.value for e in result.events)
+    snapshot = result.snapshot
+    log.info(
+        "polled", source=snapshot.source, snapshot=result.snapshot_id, outcome=snapshot.outcome.value,
+        requests=snapshot.proof.requests, changes=result.changes, opened=told["opened"], resolved=told["resolved"],
+        notifications=result.notifications, error=snapshot.error,
+        seconds=round((snapshot.finished_at - snapshot.started_at).total_seconds(), 1),
+    )  # fmt: skip
+    for error in result.rule_errors[:10]:
+        log.error("rule error", rule=error.rule, subject=error.subject.id, why=error.why)
+
+
+# poll
+
+
+def open_staging(parts: Parts, watched: Watched) -> Staging:
+    now, name = parts.clock.now(), watched.source.name
+    source_id = queries.source_id(parts.engine, name, watched.kind)
+    facts = queries.source_facts(parts.engine, source_id)
+    return Staging(
+        parts.staging_folder / f".staging-{hashlib.sha256(name.encode()).hexdigest()[:12]}.sqlite",
+        parts.engine.url.database or "",
+        source_id,
+        now,
+        drift.born(now),
+        quiet=facts.watched_since is None,
+        forget=facts.reader != watched.reader,
+        privileged=lambda account: privileged(account, watched.privileged_roles),
+        digest=access_digest,
+    )
+
+
+def poll(source: Source, staging: Staging, at: Callable[[str], None]) -> None:
+    """Reads what is there into the staging file."""
+    for batch in source.read(staging):
+        staging.add(batch)
+        at("poll")
+
+
+# snapshot
+
+
+def seal(staging: Staging, watched: Watched, now: datetime) -> Snapshot:
+    """The snapshot with its outcome: what was seen, and whether that was all."""
+    scopes = tuple(staging.scopes.values())
+    outcome = outcome_of(scopes)
+    broken = [f"{s.name}: {s.reason}" for s in scopes if s.outcome is not Outcome.COMPLETE]
+    error = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "") or None
+    return Snapshot(
+        watched.source.name, outcome, staging.at, now, scopes, watched.source.proof,
+        baseline=staging.quiet and outcome is Outcome.COMPLETE, error=error,
+    )  # fmt: skip
+
+
+def outcome_of(scopes: Sequence[ScopeEnded]) -> Outcome:
+    """A part is a failure: complete needs every scope whole, failed means that none was."""
+    outcomes = {s.outcome for s in scopes}
+    if outcomes == {Outcome.COMPLETE}:
+        return Outcome.COMPLETE
+    return Outcome.PARTIAL if outcomes & {Outcome.COMPLETE, Outcome.PARTIAL} else Outcome.FAILED
+
+
+# judge
+
+
+@dataclass
+class Judged:
+    found: list[Judgement] = field(default_factory=list)
+    errors: list[Judgement] = field(default_factory=list)
+    unknown: Counter[str] = field(default_factory=Counter)
+    existing: list[Finding] = field(default_factory=list)
+
+
+def judge_all(
+    parts: Parts, watched: Watched, staging: Staging, settled: Settled, snapshot: Snapshot, *, want_unknown: bool = False
+) -> Judged:
+    """Every rule on every subject of the source, as of this poll."""
+    judged = Judged()
+    with reading(parts.engine) as connection:
+        judged.existing = findings.to_reconcile(connection, staging.source_id)
+    if snapshot.outcome is Outcome.FAILED:
+        return judged
+    watch: dict[str, dict[str, set[str]]] = {}
+    for finding in judged.existing:
+        watch.setdefault(finding.subject.kind, {}).setdefault(finding.subject.id, set()).add(finding.rule)
+    blind = blind_facts(completeness(snapshot))
+    for kind in ("account", "role", "group", "source"):
+        plan = Plan(kind, active(parts.rules.rules, kind), blind, parts.zone)
+        if not plan.rules:
+            continue
+        rows = subjects(kind, plan.fields, watched, staging, settled, snapshot)
+        for judgement in judge(plan, rows, staging.at, watch.get(kind), want_unknown=want_unknown):
+            (judged.errors if judgement.verdict is Verdict.ERROR else judged.found).append(judgement)
+        judged.unknown += plan.unknown
+    return judged
+
+
+def completeness(snapshot: Snapshot) -> dict[str, bool]:
+    """By scope, whether it was read whole."""
+    return {scope: snapshot.complete(scope) for scope in {f.scope for f in FACTS.values()} - {""}}
+
+
+def subjects(
+    kind: str, fields: Sequence[str], watched: Watched, staging: Staging, settled: Settled, snapshot: Snapshot
+) -> Iterator[dict[str, Any]]:
+    """The records of a kind. Accounts that a broken read did not show are left out: nothing about them is proved."""
+    since = records.watched_since(staging) or (staging.at if snapshot.outcome is Outcome.COMPLETE else None)
+    if kind == Kind.ACCOUNT:
+        unseen = None if snapshot.complete(Scope.USERS) else staging.unseen()
+        return records.account_records(staging, fields, since, unseen)
+    if kind == Kind.ROLE:
+        return records.role_records(staging, settled.roles)
+    if kind == Kind.GROUP:
+        return records.group_records(staging)
+    return iter([records.source_record(staging, watched.source.name, since) | {"admin_limit": watched.admin_limit}])
+
+
+# findings
+
+
+def find(parts: Parts, staging: Staging, settled: Settled, snapshot: Snapshot, judged: Judged) -> Iterator[Event]:
+    """What opens and what is over. A poll that saw nothing says nothing about any finding."""
+    if snapshot.outcome is Outcome.FAILED:
+        return iter(())
+    whole = completeness(snapshot)
+
+    def may_close(rule: Rule) -> bool:
+        compiled = next(c for c in active([rule], rule.for_each))
+        return all(whole.get(FACTS[name].scope, True) for name in compiled.reads)
+
+    return reconcile(
+        judged.existing, judged.found, parts.rules.by_id, settled.removed, may_close,
+        source=snapshot.source, now=staging.at, baseline=staging.quiet,
+    )  # fmt: skip
+
+
+# route
+
+
+def tell(
+    parts: Parts, watched: Watched, staging: Staging, snapshot: Snapshot, events: Sequence[Event], judged: Judged
+) -> Iterator[tuple[Notification, str | None]]:
+    """Everything that is to be said because of this poll, each with the fingerprint of its finding."""
+    rules, routes, now, source = parts.rules.by_id, parts.routes, staging.at, snapshot.source
+    with reading(parts.engine) as connection:
+        opened = (e.finding.fingerprint for e in events if e.kind is EventKind.OPENED)
+        reopened = findings.seen_before(connection, opened)
+    yield from route.of_events(events, rules, routes, reopened, now)
+    if snapshot.baseline:
+        for note in route.baseline(_baseline(judged.existing, events), rules, routes, source, _totals(staging), now):
+            yield note, None
+    if any(r.changes for r in routes):
+        for note in route.of_changes(staged_changes(staging), routes, source, now):
+            yield note, None
+    for note in route.of_outcome(queries.last_outcome(parts.engine, staging.source_id), snapshot, routes, now):
+        yield note, None
+    yield from ((note, None) for note in _of_rule_errors(parts, judged, source, now))
+
+
+def _baseline(existing: Sequence[Finding], events: Sequence[Event]) -> list[Finding]:
+    """All that is open at the end of the first whole poll, broken-off ones before it included."""
+    now_open = {f.fingerprint: f for f in existing if f.baseline} | {e.finding.fingerprint: e.finding for e in events}
+    return [f for f in now_open.values() if f.status is not FindingStatus.RESOLVED]
+
+
+def _totals(staging: Staging) -> dict[str, int]:
+    record = records.source_record(staging, "", None)
+    return {"accounts": record["accounts"], "privileged": record["privileged"]}
+
+
+def staged_changes(staging: Staging) -> Iterator[Change]:
+    for row in staging.db.execute("SELECT * FROM changes ORDER BY rowid"):
+        kind, s_kind, s_id, email, name, fieldname, before, after = row
+        values = (None if v is None else msgspec.json.decode(v) for v in (before, after))
+        yield Change(ChangeKind(kind), Subject(s_kind, s_id, email, name), fieldname, *values)
+
+
+def _of_rule_errors(parts: Parts, judged: Judged, source: str, now: datetime) -> Iterator[Notification]:
+    """A rule that fails is told once for each text of the rule set."""
+    by_rule: dict[str, list[Judgement]] = {}
+    for error in judged.errors:
+        by_rule.setdefault(error.rule, []).append(error)
+    for rule, errors in by_rule.items():
+        yield from route.of_operations(
+            f"rule-error:{source}:{rule}:{parts.rules.digest}",
+            f"The rule {rule} fails on {len(errors)} of what it judges in {source}",
+            f"Run `access-monitor rules check` and mend {parts.rules.by_id[rule].file}. Its findings stay as they are.",
+            [f"{e.subject.email or e.subject.id}: {e.why}" for e in errors[:10]], parts.routes, source, now,
+        )  # fmt: skip
+
+
+# deliver
+
+
+def deliver_waiting(parts: Parts, chance: Callable[[], float] = random.random, most: int = 1000) -> Counter[str]:
+    """Sends what waits and is due, in order for each receiver. Returns how the attempts ended."""
+    ended: Counter[str] = Counter()
+    for receiver in outbox.waiting_receivers(parts.engine, parts.clock.now()):
+        channel = parts.channels.get(receiver)
+        if channel is None:
+            log.error("no such receiver in the config; its messages wait", receiver=receiver)
+            continue
+        while sum(ended.values()) < most:
+            sending = _deliver_next(parts, receiver, channel, chance)
+            if sending is None:
+                break
+            ended[sending.value] += 1
+    return ended
+
+
+def _deliver_next(parts: Parts, receiver: str, channel: Channel, chance: Callable[[], float]) -> Sending | None:
+    now = parts.clock.now()
+    claimed = outbox.claim(parts.engine, receiver, parts.owner, secrets.token_hex(8), now)
+    if claimed is None:
+        return None
+    parts.at("deliver: claimed")
+    receipt = attempt(channel, claimed.notification, uncertain=claimed.uncertain)
+    parts.at("deliver: sent")
+    then = parts.clock.now()
+    due = then + wait(receipt, claimed.notification.attempts, chance())
+    outbox.settle(parts.engine, claimed, receipt, due, then)
+    parts.at("deliver: settled")
+    level = log.info if receipt.sending is Sending.SENT else log.warning
+    level(
+        "delivered" if receipt.sending is Sending.SENT else "not delivered", id=claimed.notification.id,
+        receiver=receiver, reason=claimed.notification.reason.value, outcome=receipt.sending.value, detail=receipt.detail,
+    )  # fmt: skip
+    return receipt.sending
+
+
+def attempt(channel: Channel, notification: Notification, *, uncertain: bool) -> Receipt:
+    """One try. After an uncertain one, the other side is asked first whether it has the message."""
+    try:
+        if uncertain:
+            reference = channel.find(notification)
+            if reference is not None:
+                return Receipt(Sending.SENT, "found there after an uncertain attempt", reference)
+        return channel.send(notification)
+    except TemplateFault as error:
+        return Receipt(Sending.LATER, str(error))
+    except Exception as error:  # one receiver must not stop the others; what happened is written down with the row
+        log.exception("a channel failed", receiver=notification.receiver)
+        return Receipt(Sending.UNCERTAIN, f"{type(error).__name__} in the channel")
+
+

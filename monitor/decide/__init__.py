@@ -1,0 +1,1 @@
+"""DECISIONS: pure functions over plain values. No clock, no I/O, no log."""

@@ -1,0 +1,245 @@
+"""Every fact that a rule may ask, declared once: its type, where it comes from, and when it is absent.
+
+A fact reads fields of a *record*: one flat row about an account, role, group or source, whatever made it
+(the store, or the timeline of a rule test). A field that is None was not reported, and makes the facts
+that read it absent. Facts that come from a scope that was not read whole are absent as well.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from monitor.domain.reading import Scope
+
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    name: str  # as rules write it: "account.level"
+    type: str  # bool, int, string, timestamp, list(string), map(string, string)
+    about: str
+    absent: str = "never"
+    reads: tuple[str, ...] = ()  # fields of the record; its own last name when empty
+    compute: Callable[..., Any] | None = None  # (now, *fields) -> value; without one, the field itself
+    scope: str = Scope.USERS
+
+    @property
+    def kind(self) -> str:
+        return self.name.partition(".")[0]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return self.reads or (self.name.partition(".")[2],)
+
+
+def whole_days(now: datetime, since: datetime) -> int:
+    return (now - since) // DAY
+
+
+def _domain(_now: datetime, email: str) -> str:
+    return email.rpartition("@")[2].casefold()
+
+
+def _last_login(
+    _now: datetime, last_login: datetime | None, created: datetime | None, never: bool | None
+) -> datetime | None:
+    """Only an account that surely never signed in counts from its creation: not being told is not never."""
+    return last_login or (created if never else None)
+
+
+def _idle(now: datetime, last_login: datetime | None, created: datetime | None, never: bool | None) -> int | None:
+    since = _last_login(now, last_login, created, never)
+    return None if since is None else whole_days(now, since)
+
+
+def _new(_now: datetime, first_seen: datetime, watched_since: datetime | None) -> bool | None:
+    return None if watched_since is None else first_seen > watched_since
+
+
+NOT_SAID = "the source did not report it"
+NO_SIGN_INS = "the source reported no sign-in, and not that there never was one, or then not the creation time"
+_SIGN_INS = ("last_login?", "created?", "never_signed_in?")
+_T, _L = "timestamp", "list(string)"
+
+ACCOUNT = (
+    Fact("account.id", "string", "The source's own id of the account; never reused."),
+    Fact("account.email", "string", "E-mail address as reported.", NOT_SAID),
+    Fact("account.email_domain", "string", "What follows the @, in lower case.", NOT_SAID, ("email",), _domain),
+    Fact("account.username", "string", "User name.", NOT_SAID),
+    Fact("account.name", "string", "Name to call the holder by.", NOT_SAID),
+    Fact("account.status", "string", "active, suspended, invited or deactivated.", NOT_SAID),
+    Fact("account.level", "string", "Level of the assigned role: LearnWorlds' role.level.", NOT_SAID),
+    Fact("account.role", "string", "Title of the assigned role: LearnWorlds' role.name.", NOT_SAID),
+    Fact(
+        "account.role_access_level",
+        "string",
+        "Access level that the list of roles gives to the role held.",
+        "the list of roles was not read, or has no such role",
+        scope=Scope.ROLES,
+    ),
+    Fact("account.is_admin", "bool", "The source's own admin flag. It can disagree with the level.", NOT_SAID),
+    Fact("account.is_instructor", "bool", "The source's own instructor flag.", NOT_SAID),
+    Fact("account.is_reporter", "bool", "The source's own reporter flag.", NOT_SAID),
+    Fact("account.is_affiliate", "bool", "The source's own affiliate flag.", NOT_SAID),
+    Fact(
+        "account.privileged",
+        "bool",
+        "is_admin, is_instructor or is_reporter, or a level other than user, or a role on the config's list.",
+        "no flag is set and one of them, or the level, was not reported",
+    ),
+    Fact("account.tags", _L, "Tags on the account.", NOT_SAID),
+    Fact("account.fields", "map(string, string)", "Custom fields; a key that is not there is absent.", NOT_SAID),
+    Fact("account.created", _T, "When the account was made.", NOT_SAID),
+    Fact("account.age_days", "int", "Whole days since it was made.", NOT_SAID, ("created",), whole_days),
+    Fact("account.never_signed_in", "bool", "The source says that nobody ever signed in.", NOT_SAID),
+    Fact(
+        "account.last_login",
+        _T,
+        "Last sign-in; equals created while never_signed_in.",
+        NO_SIGN_INS,
+        _SIGN_INS,
+        _last_login,
+    ),
+    Fact(
+        "account.idle_days",
+        "int",
+        "Whole days since the last sign-in, or since creation while never_signed_in.",
+        NO_SIGN_INS,
+        _SIGN_INS,
+        _idle,
+    ),
+    Fact("account.nps_score", "int", "Answer to the recommendation question, 1 to 10.", "nobody answered it"),
+    Fact("account.groups", _L, "Ids of the groups it is a member of.", "a list of members was not read",
+         scope=Scope.MEMBERS),
+    Fact("account.managed_groups", _L, "Ids of the groups it manages.", "the groups were not read", scope=Scope.GROUPS),
+    Fact("account.first_seen", _T, "First snapshot that showed it."),
+    Fact("account.new", "bool", "Appeared after the first whole snapshot of its source.",
+         "there is no whole snapshot yet", ("first_seen", "watched_since?"), _new),
+    Fact("account.status_since", _T, "Since when the status is what it is; first_seen while no change was seen."),
+    Fact("account.level_since", _T, "Since when the level is what it is; first_seen while no change was seen."),
+    Fact("account.role_changed", _T, "Last change of role or level; first_seen while no change was seen."),
+    Fact("account.privileged_since", _T, "Since when privileged has its value; first_seen while no change was seen."),
+    Fact("account.reactivated", _T, "Last return from suspension; first_seen while none was seen."),
+    Fact("account.past_levels", _L, "Every earlier level, never the present one unless it came back."),
+    Fact("account.past_roles", _L, "Titles of every earlier role."),
+    Fact("account.past_emails", _L, "Every earlier e-mail address, in lower case."),
+    Fact("account.earlier_ids", _L, "Ids of other accounts that had this e-mail before: a re-created account."),
+)
+
+ROLE = (
+    Fact("role.id", "string", "The source's id of the role.", scope=Scope.ROLES),
+    Fact("role.title", "string", "Title.", NOT_SAID, scope=Scope.ROLES),
+    Fact("role.description", "string", "Description.", NOT_SAID, scope=Scope.ROLES),
+    Fact("role.access_level", "string",
+         "Access level of the role. The permissions inside are not reported by LearnWorlds.",
+         NOT_SAID, scope=Scope.ROLES),
+    Fact("role.custom", "bool", "Made by the school, not by the vendor.", NOT_SAID, scope=Scope.ROLES),
+    Fact("role.holders", "int", "Accounts whose role it is."),
+    Fact("role.first_seen", _T, "First snapshot that showed it.", scope=Scope.ROLES),
+    Fact("role.changed", _T, "Last change of access level, title or description; first_seen while none was seen.",
+         scope=Scope.ROLES),
+    Fact("role.past_access_levels", _L, "Every earlier access level.", scope=Scope.ROLES),
+)
+
+GROUP = (
+    Fact("group.id", "string", "The source's id of the group.", scope=Scope.GROUPS),
+    Fact("group.title", "string", "Title.", NOT_SAID, scope=Scope.GROUPS),
+    Fact("group.description", "string", "Description.", NOT_SAID, scope=Scope.GROUPS),
+    Fact("group.members", "int", "How many accounts are members.", "a list of members was not read",
+         scope=Scope.MEMBERS),
+    Fact("group.managers", "int", "How many accounts manage it.", scope=Scope.GROUPS),
+    Fact("group.max_members", "int", "Most members allowed.", NOT_SAID, scope=Scope.GROUPS),
+    Fact("group.courses", _L, "Courses that the group opens.", NOT_SAID, scope=Scope.GROUPS),
+    Fact("group.tags", _L, "Tags on the group.", NOT_SAID, scope=Scope.GROUPS),
+    Fact("group.enrolls", "bool", "Whether members are enrolled in its courses.", NOT_SAID, scope=Scope.GROUPS),
+    Fact("group.created", _T, "When the group was made.", NOT_SAID, scope=Scope.GROUPS),
+    Fact("group.first_seen", _T, "First snapshot that showed it.", scope=Scope.GROUPS),
+)
+
+SOURCE = (
+    Fact("source.name", "string", "Name in the config."),
+    Fact("source.accounts", "int", "Accounts, suspended ones included."),
+    Fact("source.admins", "int", "Accounts, not suspended, with the admin flag or the level admin."),
+    Fact("source.privileged", "int", "Privileged accounts that are not suspended."),
+    Fact("source.suspended", "int", "Suspended accounts."),
+    Fact("source.admin_limit", "int", "admin_limit of the source in the config.", "the config sets none", scope=""),
+    Fact("source.watched_since", _T, "First whole snapshot.", "there is none yet", scope=""),
+)
+
+NOW = Fact("now", _T, "The time of the snapshot that is judged.", scope="")
+
+FACTS: dict[str, Fact] = {f.name: f for f in (*ACCOUNT, *ROLE, *GROUP, *SOURCE, NOW)}
+KINDS = ("account", "role", "group", "source")
+
+
+def readable(kind: str) -> dict[str, Fact]:
+    """The facts that a rule with this `for_each` may read."""
+    return {n: f for n, f in FACTS.items() if f.kind in (kind, "now")}
+
+
+def suggest(name: str, kind: str) -> str:
+    """', did you mean ...?' for a name that is no fact, or nothing."""
+    close = difflib.get_close_matches(name, readable(kind), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def optional(field: str) -> tuple[str, bool]:
+    """A field written "last_login?" may be None without making the fact absent."""
+    return field.removesuffix("?"), field.endswith("?")
+
+
+def value(fact: Fact, record: dict[str, Any], now: datetime) -> Any:
+    """The fact's value, or None when it is absent."""
+    if fact is NOW:
+        return now
+    values = []
+    for name, may_be_none in map(optional, fact.fields):
+        got = record.get(name)
+        if got is None and not may_be_none:
+            return None
+        values.append(got)
+    return fact.compute(now, *values) if fact.compute else values[0]
+
+
+# A complete record of each kind: every clause is tried on it when a rule is loaded, and rule tests start from
+# the account. Times are distances before now, so that the sample never grows old.
+SAMPLE_ACCOUNT: dict[str, Any] = {
+    "id": "5ea173beca205e67b47f4552",
+    "email": "dana@example.test",
+    "username": "dana",
+    "name": "Dana Example",
+    "status": "active",
+    "level": "user",
+    "role": "User",
+    "role_id": "user",
+    "is_admin": False,
+    "is_instructor": False,
+    "is_reporter": False,
+    "is_affiliate": False,
+    "tags": ["sample"],
+    "fields": {"cf_department": "Sales"},
+    "created": timedelta(days=400),
+    "last_login": timedelta(days=1),
+    "never_signed_in": False,
+    "nps_score": 8,
+    "groups": [],
+    "managed_groups": [],
+}
+SAMPLE_ROLE: dict[str, Any] = {
+    "id": "61bb42d5e07e202700000008", "title": "Course creator", "description": "Creates courses",
+    "access_level": "instructor", "custom": False, "holders": 1,
+}  # fmt: skip
+SAMPLE_GROUP: dict[str, Any] = {
+    "id": "646f3a8010b76ba4270c87b4", "title": "Sample cohort", "description": "A group", "members": 3, "managers": 1,
+    "max_members": 200, "courses": ["intro-course"], "tags": ["sample"], "enrolls": False,
+    "created": timedelta(days=300),
+}  # fmt: skip
+SAMPLE_SOURCE: dict[str, Any] = {
+    "name": "school", "accounts": 100, "admins": 2, "privileged": 5, "suspended": 1, "admin_limit": 5,
+}  # fmt: skip
+SAMPLES = {"account": SAMPLE_ACCOUNT, "role": SAMPLE_ROLE, "group": SAMPLE_GROUP, "source": SAMPLE_SOURCE}

@@ -1,0 +1,256 @@
+"""Judging: which rules hold for which subjects.
+
+In bulk, many rules are one expression that returns a bit mask, compiled once per *set of absent facts*: clauses
+that read an absent fact are left out; what remains false is nothing, what remains true is unknown. Rules whose
+clauses hold macros, `&&`, `||` or `?:`, are judged singly, and so is a subject on which the mask errs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta, tzinfo
+from typing import Any, NamedTuple
+
+from cel_expr_python import cel
+
+from monitor.decide import facts
+from monitor.decide.expressions import Clause, ClauseError, bits, mask
+from monitor.decide.parse import PLACEHOLDER
+from monitor.domain.finding import Evidence, Judgement
+from monitor.domain.observed import Subject
+from monitor.domain.reading import Scope
+from monitor.domain.rule import Exemption, Rule, RuleStatus, Verdict
+
+MOST_IN_A_MASK = 60
+
+
+class Compiled(NamedTuple):
+    rule: Rule
+    clauses: tuple[Clause, ...]
+    single: bool
+
+    @property
+    def reads(self) -> frozenset[str]:
+        return frozenset().union(*(c.reads for c in self.clauses))
+
+    @property
+    def shown(self) -> frozenset[str]:
+        """Facts for evidence and title, besides those that the clauses read."""
+        return frozenset((*self.rule.evidence, *PLACEHOLDER.findall(self.rule.title)))
+
+
+def compile_rule(rule: Rule) -> Compiled:
+    clauses = tuple(Clause(text, rule.for_each) for text in rule.match)
+    return Compiled(rule, clauses, any(c.single for c in clauses))
+
+
+@dataclass
+class Plan:
+    """How to judge all subjects of one kind: which fields of their records are needed, and the masks so far."""
+
+    kind: str
+    rules: tuple[Compiled, ...]
+    blind: frozenset[str]  # facts of scopes that were not read whole: absent for everybody
+    day_zone: tzinfo = UTC
+    names: tuple[str, ...] = ()
+    unknown: Counter[str] = field(default_factory=Counter)
+    _masks: dict[int, list[_Mask]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        read = frozenset().union(*(r.reads for r in self.rules)) if self.rules else frozenset()
+        self.names = tuple(sorted(read))
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Fields of the records that anything here reads."""
+        every = set(self.names).union(*(r.shown for r in self.rules)) if self.rules else set()
+        found = {facts.optional(f)[0] for n in every for f in facts.FACTS[n].fields if n != "now"}
+        return tuple(sorted(found | {"id"}))
+
+    def masks(self, absent: int) -> list[_Mask]:
+        if absent not in self._masks:
+            gone = {n for i, n in enumerate(self.names) if absent >> i & 1}
+            self._masks[absent] = [_Mask.of(part, gone, self.kind) for part in _parts(self.rules)]
+        return self._masks[absent]
+
+
+def _parts(rules: Sequence[Compiled]) -> Iterator[Sequence[Compiled]]:
+    bulk = [r for r in rules if not r.single]
+    return (bulk[i : i + MOST_IN_A_MASK] for i in range(0, len(bulk), MOST_IN_A_MASK))
+
+
+@dataclass
+class _Mask:
+    """One expression over some rules, for one set of absent facts."""
+
+    expression: cel.Expression | None
+    rules: dict[int, Compiled]  # by bit, all clauses present
+    maybe: dict[int, Compiled]  # by bit, some clause left out: the rest true means unknown
+    always: list[Compiled]  # every clause left out: unknown whatever the rest says
+
+    @staticmethod
+    def of(rules: Sequence[Compiled], gone: set[str], kind: str) -> _Mask:
+        parts: list[tuple[int, list[str]]] = []
+        whole: dict[int, Compiled] = {}
+        maybe: dict[int, Compiled] = {}
+        always: list[Compiled] = []
+        for bit, rule in enumerate(rules):
+            left = [c.text for c in rule.clauses if not c.reads & gone]
+            if left:
+                parts.append((bit, left))
+                (whole if len(left) == len(rule.clauses) else maybe)[bit] = rule
+            else:
+                always.append(rule)
+        return _Mask(mask(parts, kind) if parts else None, whole, maybe, always)
+
+
+def judge(
+    plan: Plan,
+    records: Iterable[dict[str, Any]],
+    now: datetime,
+    watch: Mapping[str, Collection[str]] | None = None,
+    *,
+    want_unknown: bool = False,
+) -> Iterator[Judgement]:
+    """Yields a judgement for every rule that holds, is exempt or errs; and, for subjects in `watch` (subject id to
+    rule ids: those with an open finding), also the nothings and unknowns of these rules, with the reason.
+
+    Records are dicts of the fields in `plan.fields`, None where absent; they carry id, email and name to tell of.
+    """
+    watch = watch or {}
+    getters = [(n, facts.FACTS[n]) for n in plan.names]
+    singles = [r for r in plan.rules if r.single]
+    by_id = {r.rule.id: r for r in plan.rules}
+    for record in records:
+        data, absent = _data(getters, record, now, plan.blind)
+        hits, errs = _hits(plan, data, absent)
+        hits += [(r, v) for r in (*singles, *errs) if (v := _singly(r, data)) is not Verdict.NOTHING]
+        told = set()
+        for compiled, verdict in hits:
+            if verdict is Verdict.UNKNOWN:
+                plan.unknown[compiled.rule.id] += 1
+                if not want_unknown:
+                    continue
+            told.add(compiled.rule.id)
+            yield explain(compiled, record, now, plan)
+        for rule_id in watch.get(record["id"], ()):
+            if rule_id in by_id and rule_id not in told:
+                yield explain(by_id[rule_id], record, now, plan)
+
+
+def _data(
+    getters: Sequence[tuple[str, facts.Fact]], record: dict[str, Any], now: datetime, blind: frozenset[str]
+) -> tuple[dict[str, Any], int]:
+    data, absent = {}, 0
+    for i, (name, fact) in enumerate(getters):
+        if fact.compute is None and not fact.reads and name != "now":
+            got = record[fact.fields[0]]
+        else:
+            got = facts.value(fact, record, now)
+        if got is None or name in blind:
+            absent |= 1 << i
+        else:
+            data[name] = got
+    return data, absent
+
+
+def _hits(plan: Plan, data: dict[str, Any], absent: int) -> tuple[list[tuple[Compiled, Verdict]], list[Compiled]]:
+    hits: list[tuple[Compiled, Verdict]] = []
+    errs: list[Compiled] = []
+    for part in plan.masks(absent):
+        hits += [(r, Verdict.UNKNOWN) for r in part.always]
+        if part.expression is None:
+            continue
+        found = bits(part.expression, data)
+        if found is None:
+            errs += [*part.rules.values(), *part.maybe.values()]
+        elif found:
+            hits += [(r, Verdict.FINDING) for bit, r in part.rules.items() if found >> bit & 1]
+            hits += [(r, Verdict.UNKNOWN) for bit, r in part.maybe.items() if found >> bit & 1]
+    return hits, errs
+
+
+def _singly(compiled: Compiled, data: Mapping[str, Any]) -> Verdict:
+    verdict = Verdict.FINDING
+    for clause in compiled.clauses:
+        try:
+            held = clause.holds(data)
+        except ClauseError:
+            verdict = Verdict.ERROR
+            continue
+        if held is False:
+            return Verdict.NOTHING
+        if held is None and verdict is Verdict.FINDING:
+            verdict = Verdict.UNKNOWN
+    return verdict
+
+
+def explain(compiled: Compiled, record: dict[str, Any], now: datetime, plan: Plan) -> Judgement:
+    """One rule on one subject, clause by clause: the verdict with its evidence, or why there is none."""
+    names = compiled.reads | compiled.shown
+    every = {n: facts.value(facts.FACTS[n], record, now) for n in names}
+    data = {n: v for n, v in every.items() if v is not None and n not in plan.blind}
+    verdict, why = Verdict.FINDING, ""
+    for clause in compiled.clauses:
+        try:
+            held = clause.holds(data)
+        except ClauseError as error:
+            verdict, why = Verdict.ERROR, f"{clause.text}: {error}"
+            continue
+        if held is False:
+            verdict, why = Verdict.NOTHING, clause.text
+            break
+        if held is None and verdict is Verdict.FINDING:
+            missing = sorted(clause.reads - data.keys()) or ["a map key"]
+            verdict, why = Verdict.UNKNOWN, f"not reported: {', '.join(missing)}"
+    subject = Subject(plan.kind, record["id"], record.get("email"), record.get("name") or record.get("title"))
+    until = None
+    if verdict is Verdict.FINDING:
+        until = exempt_until(compiled.rule.exemptions, subject, now, plan.day_zone)
+        verdict = Verdict.EXEMPT if until else verdict
+    return Judgement(
+        compiled.rule.id, subject, verdict, _evidence(compiled, data), _title(compiled.rule.title, data), why, until
+    )
+
+
+def _evidence(compiled: Compiled, data: Mapping[str, Any]) -> tuple[Evidence, ...]:
+    held = [Evidence(c.text, {n: data[n] for n in sorted(c.reads) if n in data}) for c in compiled.clauses]
+    shown = {n: data[n] for n in compiled.rule.evidence if n in data}
+    return (*held, Evidence("", shown)) if shown else tuple(held)
+
+
+def _title(template: str, data: Mapping[str, Any]) -> str:
+    return PLACEHOLDER.sub(lambda m: str(data.get(m[1], "?")), template)
+
+
+def exempt_until(
+    exemptions: Iterable[Exemption], subject: Subject, now: datetime, zone: tzinfo = UTC
+) -> datetime | None:
+    """End of the exemption in force for this subject: the last moment of its last day."""
+    ends = []
+    for exemption in exemptions:
+        ids = {subject.id, *({subject.email.casefold()} if subject.email else ())}
+        if exemption.subject in ids or exemption.subject.casefold() in ids:
+            end = datetime.combine(exemption.expires + timedelta(days=1), time(), zone).astimezone(UTC)
+            if now < end:
+                ends.append(end)
+    return max(ends, default=None)
+
+
+def blind_facts(complete: Mapping[str, bool]) -> frozenset[str]:
+    """Facts that are absent for everybody because their scope was not read whole.
+
+    Facts of the users scope are not among them: an account that a broken read did show was read. Those that it did
+    not show are left out of judging by the caller.
+    """
+    blind = {n for n, f in facts.FACTS.items() if f.scope not in ("", Scope.USERS) and not complete.get(f.scope, False)}
+    if not complete.get(Scope.USERS, False):
+        blind |= {n for n, f in facts.FACTS.items() if f.kind in ("role", "source") and f.scope == Scope.USERS}
+    return frozenset(blind)
+
+
+def active(rules: Iterable[Rule], kind: str) -> tuple[Compiled, ...]:
+    """Compiled rules of a kind that are in force (drafts are recorded, too; retired ones are not judged)."""
+    return tuple(compile_rule(r) for r in rules if r.for_each == kind and r.status is not RuleStatus.RETIRED)

@@ -1,0 +1,259 @@
+"""A rule file's text, parsed and checked. Every fault is named with file and line; none is guessed away."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from monitor.decide import facts
+from monitor.decide.expressions import Clause, ClauseError
+from monitor.domain.rule import Closes, Exemption, Rule, RuleStatus, RuleTest, Severity, Verdict
+from monitor.errors import RuleErrors
+
+FRAMEWORKS = {
+    "soc2": re.compile(r"CC[1-9]\.\d{1,2}|A1\.\d|C1\.\d|PI1\.\d|P\d\.\d"),
+    "iso27001": re.compile(r"A\.[5-8]\.\d{1,2}"),
+    "nist": re.compile(r"[A-Z]{2}-\d{1,2}(\(\d+\))?"),
+    "cis": re.compile(r"\d{1,2}(\.\d{1,2})?"),
+}
+LONGEST_EXEMPTION = timedelta(days=366)
+DURATION = re.compile(r"(\d{1,5})(s|m|h|d)")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+
+
+def duration(text: str) -> timedelta:
+    """"90d", "12h", "15m", "30s". Raises ValueError."""
+    match = DURATION.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f'"{text}" is no duration: write a number and s, m, h or d, like "90d"')
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Exemption(_Strict):
+    subject: Annotated[str, Field(min_length=1)]
+    reason: Annotated[str, Field(min_length=3)]
+    approved_by: Annotated[str, Field(min_length=3)]
+    expires: date
+
+
+class _Test(_Strict):
+    name: Annotated[str, Field(min_length=1)]
+    expect: Literal["finding", "nothing", "unknown", "exempt"]
+    polls: Annotated[list[dict[str, Any]], Field(min_length=1)]
+
+
+class _Rule(_Strict):
+    id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=80)]
+    title: Annotated[str, Field(min_length=1, max_length=200)]
+    severity: Severity
+    status: RuleStatus = RuleStatus.ACTIVE
+    owner: Annotated[str, Field(min_length=1)]
+    fix_within: str | None = None
+    for_each: Literal["account", "role", "group", "source"]
+    closes: str = "fixed"
+    description: Annotated[str, Field(min_length=1)]
+    runbook: str = ""
+    match: Annotated[list[str], Field(min_length=1)]
+    evidence: list[str] = []
+    tags: list[str] = []
+    controls: dict[str, list[str]] = {}
+    exemptions: list[_Exemption] = []
+    tests: list[_Test] = []
+
+    @field_validator("fix_within")
+    @classmethod
+    def _duration(cls, text: str | None) -> str | None:
+        if text is not None:
+            duration(text)
+        return text
+
+
+def parse_rule(text: str, file: str, *, today: date) -> Rule:
+    """The rule in a file. Raises RuleErrors naming every fault as "file:line: what is wrong"."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"line (\d+), column (\d+)", str(error))
+        where = f"{file}:{found[1]}:{found[2]}" if found else file
+        raise RuleErrors([f"{where}: not valid TOML: {str(error).split(' (at')[0]}"]) from error
+    try:
+        model = _Rule.model_validate(raw)
+    except ValidationError as error:
+        raise RuleErrors([_key_fault(e, text, file) for e in error.errors(include_url=False)]) from error
+    problems = list(_problems(model, text, file, today))
+    if problems:
+        raise RuleErrors(problems)
+    return _rule(model, file)
+
+
+def _key_fault(error: Mapping[str, Any], text: str, file: str) -> str:
+    path = [str(p) for p in error["loc"]]
+    line = _line_of_key(text, path[0]) if path else 1
+    said = {"missing": "is missing", "extra_forbidden": f"is no key of a rule{_near_key(path[-1])}"}
+    message = said.get(error["type"]) or error["msg"].removeprefix("Value error, ")
+    return f"{file}:{line}: {'.'.join(path)}: {message}"
+
+
+def _near_key(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, [*_Rule.model_fields, *_Test.model_fields, *_Exemption.model_fields], n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _line_of_key(text: str, key: str) -> int:
+    pattern = re.compile(rf"^\s*(?:\[+\s*)?{re.escape(key)}\b")
+    return next((n for n, line in enumerate(text.splitlines(), 1) if pattern.match(line)), 1)
+
+
+def _line_of(text: str, needle: str, default: int) -> int:
+    first = needle.strip().splitlines()[0] if needle.strip() else needle
+    for number, line in enumerate(text.splitlines(), 1):
+        if first in line or first.replace('"', '\\"') in line:
+            return number
+    return default
+
+
+def _problems(rule: _Rule, text: str, file: str, today: date) -> Iterator[str]:
+    stem = file.replace("\\", "/").rpartition("/")[2].removesuffix(".toml")
+    if stem != rule.id:
+        yield f'{file}:{_line_of_key(text, "id")}: id: "{rule.id}" is unlike the file name; call the file {rule.id}.toml'
+    if rule.status is RuleStatus.ACTIVE and not rule.runbook.strip():
+        yield f"{file}:{_line_of_key(text, 'runbook')}: runbook: an active rule needs one: what should the reader do?"
+    yield from _clause_problems(rule, text, file)
+    yield from _name_problems(rule, text, file)
+    yield from _control_problems(rule, text, file)
+    yield from _exemption_problems(rule, text, file, today)
+    try:
+        _closes(rule.closes)
+    except ValueError as error:
+        yield f"{file}:{_line_of_key(text, 'closes')}: closes: {error}"
+
+
+def _clause_problems(rule: _Rule, text: str, file: str) -> Iterator[str]:
+    start = _line_of_key(text, "match")
+    for number, clause in enumerate(rule.match, 1):
+        line = _line_of(text, clause, start)
+        try:
+            compiled = Clause(clause, rule.for_each)
+            _try_on_sample(compiled, rule.for_each)
+        except ClauseError as error:
+            yield f"{file}:{line + error.line - 1}: clause {number}, column {error.column}: {error}"
+
+
+def _try_on_sample(clause: Clause, kind: str) -> None:
+    """Some mistakes compile and then always fail: duration("90d"), a broken regex. So every clause is tried once."""
+    if clause.holds(sample(kind, facts.readable(kind))) is None:
+        return  # it asks for a map key that the sample lacks: unknown, as it would be in life
+
+
+def sample(kind: str, names: Mapping[str, facts.Fact]) -> dict[str, Any]:
+    """A complete record of a kind as the values of facts."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    record = {k: now - v if isinstance(v, timedelta) else v for k, v in facts.SAMPLES[kind].items()}
+    dated = ("first_seen", "status_since", "level_since", "role_changed", "privileged_since", "reactivated", "changed")
+    record |= dict.fromkeys(dated, now - timedelta(days=100)) | {"watched_since": now - timedelta(days=100)}
+    lists = ("past_levels", "past_roles", "past_emails", "earlier_ids", "past_access_levels")
+    record |= {name: ["sample"] for name in lists}
+    record |= {"privileged": False, "role_access_level": "user"} if kind == "account" else {}
+    return {name: facts.value(fact, record, now) for name, fact in names.items()}
+
+
+def _name_problems(rule: _Rule, text: str, file: str) -> Iterator[str]:
+    known = facts.readable(rule.for_each)
+    for name in rule.evidence:
+        if name not in known:
+            line = _line_of(text, name, _line_of_key(text, "evidence"))
+            yield f"{file}:{line}: evidence: there is no fact {name}{facts.suggest(name, rule.for_each)}"
+    for name in PLACEHOLDER.findall(rule.title):
+        if name not in known:
+            line = _line_of_key(text, "title")
+            yield f"{file}:{line}: title: there is no fact {name}{facts.suggest(name, rule.for_each)}"
+
+
+def _control_problems(rule: _Rule, text: str, file: str) -> Iterator[str]:
+    for framework, controls in rule.controls.items():
+        line = _line_of_key(text, framework)
+        if framework not in FRAMEWORKS:
+            yield f"{file}:{line}: controls.{framework}: unknown framework; known: {', '.join(FRAMEWORKS)}"
+            continue
+        for control in controls:
+            if not FRAMEWORKS[framework].fullmatch(control):
+                yield f"{file}:{line}: controls.{framework}: there is no control {control}"
+
+
+def _exemption_problems(rule: _Rule, text: str, file: str, today: date) -> Iterator[str]:
+    for exemption in rule.exemptions:
+        line = _line_of(text, exemption.subject, _line_of_key(text, "exemptions"))
+        if exemption.expires - today > LONGEST_EXEMPTION:
+            yield f"{file}:{line}: exemptions: {exemption.subject} is exempt until {exemption.expires}; a year at most"
+
+
+def _closes(text: str) -> Closes:
+    if text == "fixed":
+        return Closes()
+    if text == "acknowledged":
+        return Closes(acknowledged=True)
+    if text.startswith("after "):
+        return Closes(acknowledged=True, after=duration(text.removeprefix("after ")))
+    raise ValueError(f'"{text}" must be "fixed", "acknowledged" or "after 14d"')
+
+
+def _rule(model: _Rule, file: str) -> Rule:
+    return Rule(
+        id=model.id,
+        title=model.title,
+        severity=model.severity,
+        status=model.status,
+        owner=model.owner,
+        for_each=model.for_each,
+        match=tuple(model.match),
+        description=model.description.strip(),
+        runbook=model.runbook.strip(),
+        fix_within=duration(model.fix_within) if model.fix_within else None,
+        closes=_closes(model.closes),
+        evidence=tuple(model.evidence),
+        controls={k: tuple(v) for k, v in model.controls.items()},
+        tags=tuple(model.tags),
+        exemptions=tuple(Exemption(e.subject, e.reason, e.approved_by, e.expires) for e in model.exemptions),
+        tests=tuple(RuleTest(t.name, Verdict(t.expect), tuple(t.polls)) for t in model.tests),
+        file=file,
+        digest=hashlib.sha256(repr((model.for_each, model.match)).encode()).hexdigest()[:16],
+    )
+
+
+def parse_set(files: Mapping[str, str], *, today: date) -> tuple[Rule, ...]:
+    """All rules, or none: raises RuleErrors with the faults of every file."""
+    rules: dict[str, Rule] = {}
+    problems: list[str] = []
+    for file, text in sorted(files.items()):
+        try:
+            rule = parse_rule(text, file, today=today)
+        except RuleErrors as error:
+            problems += error.problems
+            continue
+        if rule.id in rules:
+            problems.append(f"{file}:1: id: {rule.id} is also the id of {rules[rule.id].file}")
+        rules[rule.id] = rule
+    if problems:
+        raise RuleErrors(problems)
+    return tuple(rules.values())
+
+
+def set_digest(files: Mapping[str, str]) -> str:
+    """What identifies a rule set: SHA-256 over names and texts."""
+    whole = hashlib.sha256()
+    for name, text in sorted(files.items()):
+        whole.update(f"{name}\0{text}\0".encode())
+    return whole.hexdigest()

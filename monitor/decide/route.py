@@ -1,0 +1,142 @@
+"""Who hears what, and what exactly is said: notifications from what happened in a cycle."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+from monitor.decide import present
+from monitor.decide.drift import names_of
+from monitor.domain.change import Change
+from monitor.domain.finding import Event, EventKind, Finding
+from monitor.domain.message import Notification, Reason, Route
+from monitor.domain.rule import Rule, Severity, Verdict
+from monitor.domain.snapshot import Snapshot
+
+_IDS = uuid.UUID("6d1f9c0e-4f8e-4f0b-9d43-1c1d35d0a7ce")  # ours: ids are derived from keys, so that they are stable
+
+
+def receivers(found: Finding, routes: Sequence[Route]) -> tuple[str, ...]:
+    """The receivers of the first route that matches."""
+    for route in routes:
+        if not route.changes and _takes(route, found):
+            return route.to
+    return ()
+
+
+def _takes(route: Route, found: Finding) -> bool:
+    return (
+        (not route.severity or found.severity.value in route.severity)
+        and (not route.rule or any(fnmatchcase(found.rule, p) for p in route.rule))
+        and (not route.source or found.source in route.source)
+        and (not route.tag or bool(set(route.tag) & set(found.tags)))
+    )
+
+
+def everyone_last(routes: Sequence[Route]) -> tuple[str, ...]:
+    """Receivers of the route that matches all: they also hear what the monitor says of itself."""
+    return next((r.to for r in reversed(routes) if not r.changes), ())
+
+
+def notification(
+    receiver: str, reason: Reason, key: str, title: str, source: str, now: datetime, content: Mapping[str, Any]
+) -> Notification:
+    whole_key = f"{key}:{reason.value}:{receiver}"
+    said = {"reason": reason.value, "title": title, "at": present.rfc3339(now), "source": source, **content}
+    return Notification(str(uuid.uuid5(_IDS, whole_key)), receiver, reason, whole_key, said, now)
+
+
+def of_events(
+    events: Iterable[Event], rules: Mapping[str, Rule], routes: Sequence[Route], reopened: frozenset[str], now: datetime
+) -> Iterator[tuple[Notification, str]]:
+    """Notifications about single findings, with the fingerprint each belongs to."""
+    for event in events:
+        reason = why(event, reopened)
+        if reason is None:
+            continue
+        found = event.finding
+        content = {"finding": present.told(found, rules.get(found.rule))}
+        key = f"finding:{found.fingerprint}:{present.rfc3339(found.opened_at)}:{present.rfc3339(now)}"
+        for receiver in receivers(found, routes):
+            yield notification(receiver, reason, key, found.title, found.source, now, content), found.fingerprint
+
+
+def why(event: Event, reopened: frozenset[str]) -> Reason | None:
+    """Why this event is told, or None when it is not."""
+    found = event.finding
+    if found.draft or (found.baseline and event.kind is not EventKind.RESOLVED):
+        return None
+    if event.kind is EventKind.RESOLVED:
+        return None if event.was is Verdict.EXEMPT else Reason.RESOLVED
+    if event.kind is EventKind.OPENED and found.verdict is Verdict.FINDING:
+        return Reason.REOPENED if found.fingerprint in reopened else Reason.OPENED
+    if event.kind is EventKind.VERDICT and event.was is Verdict.EXEMPT and found.verdict is Verdict.FINDING:
+        return Reason.REOPENED
+    return None
+
+
+def baseline(
+    found: Sequence[Finding], rules: Mapping[str, Rule], routes: Sequence[Route], source: str, totals: Mapping[str, int],
+    now: datetime,
+) -> Iterator[Notification]:  # fmt: skip
+    """One message a receiver about all that was there before we looked. None at all is worth saying, too."""
+    told = [f for f in found if not f.draft and f.verdict is Verdict.FINDING]
+    by_receiver: dict[str, list[Finding]] = {r: [] for r in everyone_last(routes)}
+    for finding in sorted(told, key=lambda f: (-f.severity.rank, f.rule, f.title)):
+        for receiver in receivers(finding, routes):
+            by_receiver.setdefault(receiver, []).append(finding)
+    for receiver, findings in by_receiver.items():
+        number = len(findings)
+        title = f"{number} finding{'' if number == 1 else 's'} existed in {source} before we looked"
+        counts = Counter(f.severity.value for f in findings)
+        content = {
+            "findings": [present.finding(f) for f in findings],
+            "counts": {s.value: counts[s.value] for s in reversed(Severity) if counts[s.value]},
+            **totals,
+        }
+        yield notification(receiver, Reason.BASELINE, f"baseline:{source}", title, source, now, content)
+
+
+def of_changes(changes: Iterable[Change], routes: Sequence[Route], source: str, now: datetime) -> Iterator[Notification]:
+    """One message a receiver and poll about the plain changes that its route asks for."""
+    wanting = [r for r in routes if r.changes and (not r.source or source in r.source)]
+    by_receiver: dict[str, list[Change]] = {}
+    for change in changes if wanting else ():
+        names = set(names_of(change))
+        route = next((r for r in wanting if names & set(r.changes)), None)
+        for receiver in route.to if route else ():
+            by_receiver.setdefault(receiver, []).append(change)
+    for receiver, moved in by_receiver.items():
+        title = f"{len(moved)} change{'' if len(moved) == 1 else 's'} in {source}"
+        content = {"changes": [present.change(c, source) for c in moved]}
+        yield notification(receiver, Reason.CHANGES, f"changes:{source}:{present.rfc3339(now)}", title, source, now, content)
+
+
+def of_operations(
+    key: str, message: str, what_to_do: str, detail: Sequence[str], routes: Sequence[Route], source: str, now: datetime
+) -> Iterator[Notification]:
+    content = {"message": message, "what_to_do": what_to_do, "detail": list(detail)}
+    for receiver in everyone_last(routes):
+        yield notification(receiver, Reason.OPERATIONS, key, message, source, now, content)
+
+
+def of_outcome(
+    before: str | None, snapshot: Snapshot, routes: Sequence[Route], now: datetime
+) -> Iterator[Notification]:
+    """Said once when a source can no longer be read whole, and once when it can again."""
+    if before is None or before == snapshot.outcome.value:
+        return
+    source, key = snapshot.source, f"outcome:{snapshot.source}:{present.rfc3339(snapshot.started_at)}"
+    if snapshot.outcome.value == "complete":
+        yield from of_operations(key, f"{source} can be read whole again", "Nothing.", (), routes, source, now)
+        return
+    broken = [f"{s.name}: {s.reason}" for s in snapshot.scopes if s.reason]
+    yield from of_operations(
+        key, f"{source} could not be read whole: the poll was {snapshot.outcome.value}",
+        "Findings of what was not read stay as they were. Run `access-monitor check` to see whether it can be reached.",
+        broken[:20], routes, source, now,
+    )  # fmt: skip

@@ -1,0 +1,169 @@
+"""The tests inside rule files: a list of polls, played through the same decisions as a real cycle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from monitor.decide import facts
+from monitor.decide.access import privileged
+from monitor.decide.drift import advance, advance_role, folded
+from monitor.decide.judge import Plan, compile_rule, explain
+from monitor.decide.parse import duration
+from monitor.domain.change import Version
+from monitor.domain.finding import Judgement
+from monitor.domain.observed import Account, Role
+from monitor.domain.rule import Rule, RuleTest
+
+NOW = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)  # any day will do: tests speak in distances
+CONTROL_KEYS = {"at", "absent", "exists"}
+COMPUTED = {
+    "first_seen", "status_since", "level_since", "role_changed", "privileged_since", "reactivated", "privileged",
+    "past_levels", "past_roles", "past_emails", "earlier_ids", "changed", "past_access_levels", "watched_since",
+    "idle_days", "age_days", "new", "email_domain",
+}  # fmt: skip
+_AGO = re.compile(r"(\d+[smhd])( ago)?")
+
+
+class TestResult(NamedTuple):
+    rule: str
+    test: str
+    passed: bool
+    message: str
+    judgement: Judgement | None = None
+
+
+def run_tests(rule: Rule) -> list[TestResult]:
+    return [run_test(rule, test) for test in rule.tests]
+
+
+def run_test(rule: Rule, test: RuleTest) -> TestResult:
+    """Plays one test. A fault in the test itself fails it, with the poll named."""
+    try:
+        record, now = play(rule.for_each, test.polls)
+    except ValueError as error:
+        return TestResult(rule.id, test.name, False, str(error))
+    if record is None:
+        return TestResult(rule.id, test.name, False, "the last poll has no subject to judge")
+    compiled = compile_rule(rule)
+    judgement = explain(compiled, record, now, Plan(rule.for_each, (compiled,), frozenset()))
+    passed = judgement.verdict is test.expect
+    return TestResult(rule.id, test.name, passed, "" if passed else _difference(test, judgement), judgement)
+
+
+def _difference(test: RuleTest, got: Judgement) -> str:
+    lines = [f"expected {test.expect}, got {got.verdict}" + (f" ({got.why})" if got.why else "")]
+    for clause, values in got.evidence:
+        shown = ", ".join(f"{n} = {v!r}" for n, v in values.items())
+        lines.append(f"  {clause or 'evidence'}   with {shown or 'nothing reported'}")
+    return "\n".join(lines)
+
+
+def play(kind: str, polls: tuple[Mapping[str, Any], ...]) -> tuple[dict[str, Any] | None, datetime]:
+    """The record of the subject after the last poll, and the time of judging, which is "now"."""
+    player = {"account": _accounts, "role": _roles, "group": _plain, "source": _plain}[kind]
+    states = []
+    said: dict[str, Any] = dict(facts.SAMPLES[kind])
+    last_at: datetime | None = None
+    for number, poll in enumerate(polls, 1):
+        at = _moment(poll.get("at", "0d ago"), f"poll {number}: at")
+        if last_at is not None and at < last_at:
+            raise ValueError(f"poll {number}: at lies before the poll above it")
+        last_at = at
+        said = {**said, **_checked(kind, poll, number)}
+        absent = set(poll.get("absent", ()))
+        shown = {k: None if k in absent else _value(v, at, k) for k, v in said.items()}
+        states.append((at, shown if poll.get("exists", True) else None))
+    return player(states), NOW
+
+
+def _checked(kind: str, poll: Mapping[str, Any], number: int) -> dict[str, Any]:
+    allowed = set(facts.SAMPLES[kind]) | ({"role_access_level"} if kind == "account" else set())
+    for key in [*poll.keys() - CONTROL_KEYS, *poll.get("absent", ())]:
+        if key in COMPUTED:
+            raise ValueError(f"poll {number}: {key} is computed from the polls and cannot be set")
+        if key not in allowed:
+            raise ValueError(f"poll {number}: {key} is no field of a {kind}; there are {', '.join(sorted(allowed))}")
+    set_here = {k: v for k, v in poll.items() if k not in CONTROL_KEYS}
+    if set_here.get("last_login") == "never":
+        set_here |= {"last_login": None, "never_signed_in": True}
+    elif "last_login" in set_here:
+        set_here["never_signed_in"] = False
+    return set_here
+
+
+def _moment(text: Any, where: str) -> datetime:
+    match = _AGO.fullmatch(str(text))
+    if not match:
+        raise ValueError(f'{where}: "{text}" is no age; write it like "10d ago"')
+    return NOW - duration(match[1])
+
+
+def _value(value: Any, _at: datetime, key: str) -> Any:
+    if key in ("created", "last_login") and isinstance(value, str):
+        return _moment(value, key)
+    return NOW - value if isinstance(value, timedelta) else value
+
+
+def _accounts(states: list[tuple[datetime, dict[str, Any] | None]]) -> dict[str, Any] | None:
+    versions: dict[str, Version] = {}
+    holders: dict[str, set[str]] = {}
+    record = None
+    for at, shown in states:
+        record = None
+        if shown is None:
+            continue
+        account = Account(**{f: _frozen(shown.get(f)) for f in Account._fields})
+        if account.id not in versions:
+            record_ids = holders.get(folded(account.email) or "", set()) - {account.id}
+            version = advance(None, account, privileged(account), at)
+            version = version._replace(history=version.history._replace(earlier_ids=tuple(sorted(record_ids))))
+        else:
+            version = advance(versions[account.id], account, privileged(account), at)
+        versions[account.id] = version
+        holders.setdefault(folded(account.email) or "", set()).add(account.id)
+        record = flat(version) | {k: v for k, v in shown.items() if k not in Account._fields}
+        record.setdefault("role_access_level", account.level)
+    if record is not None:
+        record["watched_since"] = states[0][0]
+    return record
+
+
+def flat(version: Version) -> dict[str, Any]:
+    """A version as the record that facts read: tuples as lists, pairs as a map."""
+    record = {**version.account._asdict(), **version.history._asdict(), "privileged": version.privileged}
+    return {k: _thawed(k, v) for k, v in record.items()}
+
+
+def _thawed(key: str, value: Any) -> Any:
+    if key == "fields" and value is not None:
+        return dict(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple(sorted(value.items()))
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _roles(states: list[tuple[datetime, dict[str, Any] | None]]) -> dict[str, Any] | None:
+    before: tuple[Role, datetime, tuple[str, ...]] | None = None
+    first, record = None, None
+    for at, shown in states:
+        if shown is None:
+            record = None
+            continue
+        first = first or at
+        role = Role(**{f: shown.get(f) for f in Role._fields})
+        before = (role, *advance_role(before, role, at))
+        record = {**shown, "first_seen": first, "changed": before[1], "past_access_levels": list(before[2])}
+    return record
+
+
+def _plain(states: list[tuple[datetime, dict[str, Any] | None]]) -> dict[str, Any] | None:
+    at, shown = states[-1]
+    seen = [t for t, s in states if s is not None]
+    return None if shown is None else {**shown, "first_seen": seen[0], "watched_since": states[0][0]}

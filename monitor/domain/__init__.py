@@ -1,0 +1,1 @@
+"""NAMES: plain frozen values. Imports the standard library and nothing else."""

@@ -1,0 +1,96 @@
+"""A rule that holds for a subject, from when it was opened to how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from monitor.domain.observed import Subject
+from monitor.domain.rule import Severity, Verdict
+
+
+class FindingStatus(StrEnum):
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+class Resolution(StrEnum):
+    FIXED = "fixed"
+    GONE = "gone"
+    AGED_OUT = "aged out"
+    ACKNOWLEDGED = "acknowledged"
+    FALSE_ALARM = "false alarm"
+    EXEMPTED = "exempted"
+    RULE_CHANGED = "rule changed"
+    RULE_RETIRED = "rule retired"
+
+
+class Evidence(NamedTuple):
+    """One clause that held, and the values it saw. `clause` is empty for facts that only explain."""
+
+    clause: str
+    facts: Mapping[str, Any]
+
+
+class Judgement(NamedTuple):
+    """What one rule says of one subject, now."""
+
+    rule: str
+    subject: Subject
+    verdict: Verdict
+    evidence: tuple[Evidence, ...] = ()
+    title: str = ""
+    why: str = ""  # the clause that did not hold, the facts that are absent, or the error
+    exempt_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    fingerprint: str
+    rule: str
+    title: str
+    severity: Severity
+    status: FindingStatus
+    verdict: Verdict
+    source: str
+    subject: Subject
+    owner: str
+    opened_at: datetime
+    due_at: datetime | None
+    evidence: tuple[Evidence, ...]
+    rule_digest: str
+    snapshot: int  # the snapshot that the evidence was seen in
+    baseline: bool = False
+    resolved_at: datetime | None = None
+    resolution: Resolution | None = None
+    resolution_detail: str | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str | None = None
+    exempt_until: datetime | None = None
+    silenced_until: datetime | None = None
+    closes_at: datetime | None = None
+    draft: bool = False
+    tags: tuple[str, ...] = field(default=())
+    id: int | None = None
+
+
+class EventKind(StrEnum):
+    OPENED = "opened"
+    RESOLVED = "resolved"
+    VERDICT = "verdict"  # the same finding, judged otherwise: exempt, unknown, or a finding again
+    EDITED = "edited"  # its rule's severity or owner was edited
+    ACKNOWLEDGED = "acknowledged"
+
+
+class Event(NamedTuple):
+    """A step in the life of a finding; `finding` is the state after it."""
+
+    kind: EventKind
+    finding: Finding
+    detail: str | None = None
+    was: Verdict | None = None  # the verdict before, when that moved
+    by: str | None = None

@@ -1,0 +1,145 @@
+"""What a poll of a source yields, and the proof of how much it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+from monitor.domain.observed import Account, Activity, Grant, Group, Role
+
+
+class Outcome(StrEnum):
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+    QUARANTINED = "quarantined"
+    FAILED = "failed"
+
+
+class Scope:
+    """Names of the parts of a snapshot that have an outcome of their own."""
+
+    USERS = "users"
+    ROLES = "roles"
+    GROUPS = "groups"
+    DETAILS = "role_details"
+    MEMBERS = "members/"  # + group id
+
+    @staticmethod
+    def members(group_id: str) -> str:
+        return f"{Scope.MEMBERS}{group_id}"
+
+
+class SeenAccount(NamedTuple):
+    account: Account
+    activity: Activity
+    raw_digest: bytes  # 16 bytes of SHA-256 over the record as it was sent
+
+
+class AccountsRead(NamedTuple):
+    """Accounts whose raw record differs from what was seen last time (all of them at first)."""
+
+    seen: list[SeenAccount]
+
+
+class AccountsGone(NamedTuple):
+    """Accounts that the source was asked for one by one, and said it does not have."""
+
+    ids: list[str]
+
+
+class RolesRead(NamedTuple):
+    roles: list[Role]
+
+
+class GroupsRead(NamedTuple):
+    groups: list[Group]
+    managers: list[Grant]
+
+
+class MembersRead(NamedTuple):
+    """Every member of one group: yielded only when the whole list was read."""
+
+    group_id: str
+    account_ids: list[str]
+
+
+class DetailsRead(NamedTuple):
+    """The exact role id ("role:ID") and what the role was narrowed to, of every account that was asked for."""
+
+    assigned: list[Grant]
+
+
+class ScopeEnded(NamedTuple):
+    name: str
+    outcome: Outcome
+    reason: str | None = None
+
+
+Batch = AccountsRead | AccountsGone | RolesRead | GroupsRead | MembersRead | DetailsRead | ScopeEnded
+
+
+@dataclass(slots=True)
+class Proof:
+    """How a snapshot came about. Filled while reading; becomes part of the snapshot row."""
+
+    endpoint: str = ""
+    filters: dict[str, str] = field(default_factory=dict)
+    pages: dict[str, int] = field(default_factory=dict)  # by kind: how many were received
+    asked: dict[str, int] = field(default_factory=dict)  # by kind: how many were asked for
+    records: dict[str, int] = field(default_factory=dict)
+    totals: dict[str, int] = field(default_factory=dict)  # what the source itself said
+    duplicates: int = 0
+    confirmed: int = 0  # accounts asked for one by one because no page showed them
+    requests: int = 0
+    retries: int = 0
+    waited: float = 0.0  # seconds spent waiting for the source's rate limit
+    root_digest: str = ""  # SHA-256 over the digests of all pages, in the order of asking
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__ if getattr(self, name)}
+
+
+class Recall(Protocol):
+    """What a source may ask about earlier polls, so that it need not decode what it saw before."""
+
+    def known(self, raw_digest: bytes) -> bool:
+        """Whether this very record was seen last time; counts as seeing its account now."""
+        ...
+
+    def missing(self, limit: int) -> tuple[list[str], int]:
+        """Ids (at most `limit`) of known accounts that this poll has not shown, and how many there are."""
+        ...
+
+    def privileged(self) -> list[str]:
+        """Ids of the accounts that are privileged as of this poll."""
+        ...
+
+
+class Progress(Protocol):
+    def __call__(self, what: str, done: int, of: int | None) -> None: ...
+
+
+class Source(Protocol):
+    """A polled system."""
+
+    name: str
+    proof: Proof
+
+    def read(self, recall: Recall) -> Iterator[Batch]:
+        """Yields what is there. A broken read ends its scope as partial or failed; it does not raise."""
+        ...
+
+
+class Clock(Protocol):
+    """Given to the edges that wait, so that tests run hours in no time."""
+
+    def now(self) -> datetime:
+        """Aware, in UTC."""
+        ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+    def monotonic(self) -> float: ...

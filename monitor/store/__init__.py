@@ -1,0 +1,1 @@
+"""EDGE: the database. Nothing outside this folder knows a table."""

@@ -1,0 +1,172 @@
+"""Findings and their histories in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
+
+from monitor.domain.finding import Event, EventKind, Evidence, Finding, FindingStatus, Resolution
+from monitor.domain.observed import Subject
+from monitor.domain.rule import Severity, Verdict
+from monitor.store import ledger
+from monitor.store.staging import json_text
+from monitor.store.tables import FindingEventRow, FindingRow, SourceRow
+
+FINDINGS = FindingRow.__table__  # type: ignore[attr-defined]
+EVENTS = FindingEventRow.__table__  # type: ignore[attr-defined]
+SOURCES = SourceRow.__table__  # type: ignore[attr-defined]
+
+
+def load(connection: Connection, *where: ColumnElement[bool]) -> list[Finding]:
+    query = select(FINDINGS, SOURCES.c.name.label("source")).join(SOURCES, SOURCES.c.id == FINDINGS.c.source_id)
+    return [_finding(r) for r in connection.execute(query.where(*where).order_by(FINDINGS.c.id)).mappings()]
+
+
+def to_reconcile(connection: Connection, source_id: int) -> list[Finding]:
+    """What is unresolved, and what a person closed while it held on (it must stop holding before it may reopen)."""
+    unresolved = FINDINGS.c.status != FindingStatus.RESOLVED.value
+    closed_by_hand = and_(
+        FINDINGS.c.status == FindingStatus.RESOLVED.value,
+        FINDINGS.c.resolution.in_([Resolution.ACKNOWLEDGED.value, Resolution.FALSE_ALARM.value]),
+        FINDINGS.c.verdict != Verdict.NOTHING.value,
+    )
+    return load(connection, FINDINGS.c.source_id == source_id, or_(unresolved, closed_by_hand))
+
+
+def seen_before(connection: Connection, fingerprints: Iterable[str]) -> frozenset[str]:
+    """Which of these fingerprints have had a finding before."""
+    found: set[str] = set()
+    wanted = list(fingerprints)
+    for i in range(0, len(wanted), 500):
+        query = select(FINDINGS.c.fingerprint).where(FINDINGS.c.fingerprint.in_(wanted[i : i + 500]))
+        found |= {r[0] for r in connection.execute(query)}
+    return frozenset(found)
+
+
+def apply(
+    connection: Connection, events: Sequence[Event], source_id: int, snapshot_id: int | None, now: datetime
+) -> dict[str, int]:
+    """Writes events inside the caller's transaction, with their ledger rows. Returns finding ids by fingerprint."""
+    next_id = (connection.execute(select(func.coalesce(func.max(FINDINGS.c.id), 0))).scalar_one()) + 1
+    ids: dict[str, int] = {}
+    new_rows, event_rows = [], []
+    for event in events:
+        found = event.finding
+        if event.kind is EventKind.OPENED:
+            ids[found.fingerprint] = next_id
+            new_rows.append({"id": next_id, "source_id": source_id, **_row(found), "snapshot_id": snapshot_id})
+            next_id += 1
+        else:
+            assert found.id is not None
+            ids[found.fingerprint] = found.id
+            connection.execute(update(FINDINGS).where(FINDINGS.c.id == found.id).values(**_moved(found)))
+        event_rows.append(_event_row(event, ids[found.fingerprint], snapshot_id, now))
+    if new_rows:
+        connection.execute(insert(FINDINGS), new_rows)
+    if event_rows:
+        connection.execute(insert(EVENTS), event_rows)
+    ledger.append(connection, now, (_entry(e, ids[e.finding.fingerprint], snapshot_id) for e in events))
+    return ids
+
+
+def _entry(event: Event, finding_id: int, snapshot_id: int | None) -> tuple[str, dict[str, Any]]:
+    found = event.finding
+    body: dict[str, Any] = {
+        "finding": finding_id, "fingerprint": found.fingerprint, "rule": found.rule, "subject": found.subject.id,
+        "status": found.status.value, "verdict": found.verdict.value, "snapshot": snapshot_id,
+    }  # fmt: skip
+    if event.kind is EventKind.OPENED:
+        body["evidence"] = [{"clause": e.clause, "facts": dict(e.facts)} for e in found.evidence]
+    if found.resolution:
+        body |= {"resolution": found.resolution.value}
+    body |= {k: v for k, v in (("detail", event.detail), ("by", event.by)) if v}
+    return f"finding.{event.kind.value}", body
+
+
+def _event_row(event: Event, finding_id: int, snapshot_id: int | None, now: datetime) -> dict[str, Any]:
+    detail = {"verdict": event.finding.verdict.value} | ({"detail": event.detail} if event.detail else {})
+    return {
+        "finding_id": finding_id, "time": now, "kind": event.kind.value, "by": event.by, "snapshot_id": snapshot_id,
+        "detail": detail,
+    }  # fmt: skip
+
+
+def _moved(found: Finding) -> dict[str, Any]:
+    """The columns that an event may move."""
+    moving = (
+        "status", "verdict", "severity", "owner", "resolved_at", "resolution", "resolution_detail", "acknowledged_at",
+        "acknowledged_by", "exempt_until", "draft",
+    )  # fmt: skip
+    row = _row(found)
+    return {name: row[name] for name in moving}
+
+
+def _row(found: Finding) -> dict[str, Any]:
+    return {
+        "fingerprint": found.fingerprint,
+        "rule": found.rule,
+        "title": found.title,
+        "severity": found.severity.value,
+        "status": found.status.value,
+        "verdict": found.verdict.value,
+        "subject_kind": str(found.subject.kind),
+        "subject_id": found.subject.id,
+        "subject_email": found.subject.email,
+        "subject_name": found.subject.name,
+        "owner": found.owner,
+        "tags": list(found.tags),
+        "opened_at": found.opened_at,
+        "due_at": found.due_at,
+        "closes_at": found.closes_at,
+        "acknowledged_at": found.acknowledged_at,
+        "acknowledged_by": found.acknowledged_by,
+        "resolved_at": found.resolved_at,
+        "resolution": found.resolution.value if found.resolution else None,
+        "resolution_detail": found.resolution_detail,
+        "exempt_until": found.exempt_until,
+        "silenced_until": found.silenced_until,
+        "evidence": _plain([{"clause": e.clause, "facts": dict(e.facts)} for e in found.evidence]),
+        "rule_digest": found.rule_digest,
+        "baseline": found.baseline,
+        "draft": found.draft,
+    }
+
+
+def _plain(value: Any) -> Any:
+    import msgspec
+
+    return msgspec.json.decode(json_text(value))
+
+
+def _finding(row: Any) -> Finding:
+    return Finding(
+        id=row["id"],
+        fingerprint=row["fingerprint"],
+        rule=row["rule"],
+        title=row["title"],
+        severity=Severity(row["severity"]),
+        status=FindingStatus(row["status"]),
+        verdict=Verdict(row["verdict"]),
+        source=row["source"],
+        subject=Subject(row["subject_kind"], row["subject_id"], row["subject_email"], row["subject_name"]),
+        owner=row["owner"],
+        opened_at=row["opened_at"],
+        due_at=row["due_at"],
+        closes_at=row["closes_at"],
+        evidence=tuple(Evidence(e["clause"], e["facts"]) for e in row["evidence"]),
+        rule_digest=row["rule_digest"],
+        snapshot=row["snapshot_id"],
+        baseline=row["baseline"],
+        resolved_at=row["resolved_at"],
+        resolution=Resolution(row["resolution"]) if row["resolution"] else None,
+        resolution_detail=row["resolution_detail"],
+        acknowledged_at=row["acknowledged_at"],
+        acknowledged_by=row["acknowledged_by"],
+        exempt_until=row["exempt_until"],
+        silenced_until=row["silenced_until"],
+        draft=row["draft"],
+        tags=tuple(row["tags"]),
+    )

@@ -1,0 +1,13 @@
+"""Run by engine.migrate on its own connection, inside one transaction: a failing step leaves nothing behind."""
+
+from alembic import context
+
+from monitor.store import tables
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=tables.SQLModel.metadata,
+    render_as_batch=True,
+    transactional_ddl=False,
+)
+context.run_migrations()

@@ -1,0 +1,190 @@
+"""What is judged: one flat record an account, role, group or source, as of this poll: recorded state, with the staged on
+top. With an empty staging, the state as recorded.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from monitor.domain.observed import Activity, GrantKind
+from monitor.domain.reading import Scope
+from monitor.store.settle import GroupVersion, RoleVersion, recorded_groups, recorded_roles, whole
+from monitor.store.staging import HISTORY, SEEN, Staging
+from monitor.store.tables import EPOCH, moment
+
+_COLUMNS = {"id": "account_id", **{n: n for n in (*SEEN, "privileged", *HISTORY)}}
+_MOMENTS = {"created", "last_login", *HISTORY[:6]}
+_JSON = {"tags", "fields", "past_levels", "past_roles", "past_emails", "earlier_ids"}
+_FLAGS = {"is_admin", "is_instructor", "is_reporter", "is_affiliate", "privileged", "never_signed_in"}
+
+
+@lru_cache(maxsize=4096)
+def _decoded(text: str) -> Any:
+    """Most lists are one of a few texts. What is handed out is shared, and nobody writes to it."""
+    return msgspec.json.decode(text)
+
+
+def account_records(
+    staging: Staging, fields: Sequence[str], watched_since: datetime | None, without: set[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Every account, in the order of its id, with these fields and email and name; None where absent.
+
+    `without`: accounts that a broken read did not show; they are not judged.
+    """
+    wanted = sorted({"id", "email", "name", *fields})
+    stored = [f for f in wanted if f in _COLUMNS or f in Activity._fields]
+    roles = _role_levels(staging) if "role_access_level" in wanted else None
+    if roles is not None and "role_id" not in stored:
+        stored.append("role_id")
+    moments = [f for f in stored if f in _MOMENTS]
+    texts = [f for f in stored if f in _JSON]
+    flags = [f for f in stored if f in _FLAGS]
+    links = {k: _links(staging, g) for k, g in _LINKS.items() if k in wanted}
+    constants = {"watched_since": watched_since} if "watched_since" in wanted else {}
+    micro = timedelta(microseconds=1)
+    for row in staging.db.execute(_sql(stored), {"source": staging.source_id}):
+        record = dict(zip(stored, row, strict=True))
+        for f in moments:
+            if record[f] is not None:
+                record[f] = EPOCH + record[f] * micro
+        for f in texts:
+            if record[f] is not None:
+                record[f] = _decoded(record[f])
+        for f in flags:
+            if record[f] is not None:
+                record[f] = record[f] == 1
+        for f, merged in links.items():
+            record[f] = merged(record["id"])
+        if roles is not None:
+            record["role_access_level"] = roles.get(record["role_id"])
+        if constants:
+            record |= constants
+        if not without or record["id"] not in without:
+            yield record
+
+
+def _sql(stored: Sequence[str]) -> str:
+    activity = [f for f in stored if f in Activity._fields]
+    staged = ", ".join(f"s.{_COLUMNS.get(f, f)}" for f in stored)
+    recorded = ", ".join(
+        f"CASE WHEN s.account_id IS NULL THEN y.{f} ELSE s.{f} END" if f in Activity._fields else f"a.{_COLUMNS[f]}"
+        for f in stored
+    )
+    join = "LEFT JOIN main_db.activity y ON y.source_id = a.source_id AND y.account_id = a.account_id" if activity else ""
+    place = list(stored).index("id") + 1
+    return f"""
+        SELECT {recorded} FROM main_db.accounts a INDEXED BY ix_accounts_current
+        LEFT JOIN accounts s ON s.account_id = a.account_id {join}
+        WHERE a.source_id = :source AND a.valid_to IS NULL AND (s.state IS NULL OR s.state = 'same')
+          AND a.account_id NOT IN (SELECT account_id FROM gone)
+        UNION ALL
+        SELECT {staged} FROM accounts s WHERE s.state IN ('new', 'changed')
+        ORDER BY {place}"""  # noqa: S608  # only our own column names
+
+
+_LINKS = {"groups": GrantKind.MEMBER, "managed_groups": GrantKind.MANAGER}
+_GRANTS = """
+    SELECT account_id, entitlement_id FROM main_db.grants INDEXED BY ix_grants_current
+    WHERE source_id = ? AND kind = ? AND valid_to IS NULL AND pk NOT IN (SELECT pk FROM ended_grants)
+    UNION ALL
+    SELECT account_id, entitlement_id FROM new_grants WHERE kind = ?
+    ORDER BY 1, 2"""
+
+
+class _Merge:
+    """The entitlements of one account after another, both in the order of ids: nothing is held but the present one."""
+
+    def __init__(self, rows: sqlite3.Cursor) -> None:
+        self._rows, self._next = rows, rows.fetchone()
+
+    def __call__(self, account_id: str) -> list[str]:
+        found: list[str] = []
+        while self._next is not None and self._next[0] <= account_id:
+            if self._next[0] == account_id:
+                found.append(self._next[1])
+            self._next = self._rows.fetchone()
+        return found
+
+
+def _links(staging: Staging, kind: GrantKind) -> _Merge:
+    return _Merge(staging.db.execute(_GRANTS, (staging.source_id, kind.value, kind.value)))
+
+
+def roles_now(staging: Staging) -> dict[str, RoleVersion]:
+    recorded = recorded_roles(staging)
+    seen = {i: recorded[i]._replace(role=r) if i in recorded else RoleVersion(r, staging.at, staging.at, ())
+            for i, r in staging.roles.items()}  # fmt: skip
+    return seen if whole(staging, Scope.ROLES) else recorded | seen
+
+
+def groups_now(staging: Staging) -> dict[str, GroupVersion]:
+    recorded = recorded_groups(staging)
+    seen = {i: GroupVersion(g, recorded[i].first_seen if i in recorded else staging.at) for i, g in staging.groups.items()}
+    return seen if whole(staging, Scope.GROUPS) else recorded | seen
+
+
+def _role_levels(staging: Staging) -> dict[str, str | None]:
+    return {i: v.role.access_level for i, v in roles_now(staging).items()}
+
+
+def role_records(staging: Staging, settled_roles: Sequence[RoleVersion] = ()) -> Iterator[dict[str, Any]]:
+    holders = _counts(staging, GrantKind.ROLE)
+    carried = {v.role.id: v for v in settled_roles}
+    for role_id, version in sorted(roles_now(staging).items()):
+        role, first_seen, changed, past = carried.get(role_id, version)
+        yield {
+            **role._asdict(), "holders": holders.get(role_id, 0), "first_seen": first_seen, "changed": changed,
+            "past_access_levels": list(past),
+        }  # fmt: skip
+
+
+def group_records(staging: Staging) -> Iterator[dict[str, Any]]:
+    members, managers = _counts(staging, GrantKind.MEMBER), _counts(staging, GrantKind.MANAGER)
+    for group_id, (group, first_seen) in sorted(groups_now(staging).items()):
+        record = {**group._asdict(), "members": members.get(group_id, 0), "managers": managers.get(group_id, 0)}
+        record |= {k: list(v) for k, v in record.items() if isinstance(v, tuple)}
+        yield record | {"first_seen": first_seen}
+
+
+def _counts(staging: Staging, kind: GrantKind) -> dict[str, int]:
+    rows = staging.db.execute(
+        """SELECT entitlement_id, count(*) FROM (
+             SELECT entitlement_id FROM main_db.grants
+             WHERE source_id = ? AND kind = ? AND valid_to IS NULL AND pk NOT IN (SELECT pk FROM ended_grants)
+             UNION ALL SELECT entitlement_id FROM new_grants WHERE kind = ?) GROUP BY 1""",
+        (staging.source_id, kind.value, kind.value),
+    )
+    return dict(rows.fetchall())
+
+
+def source_record(staging: Staging, name: str, watched_since: datetime | None) -> dict[str, Any]:
+    row = staging.db.execute(
+        """WITH now AS (
+             SELECT a.status, a.level, a.is_admin, a.privileged FROM main_db.accounts a
+             LEFT JOIN accounts s ON s.account_id = a.account_id
+             WHERE a.source_id = :source AND a.valid_to IS NULL AND (s.state IS NULL OR s.state = 'same')
+               AND a.account_id NOT IN (SELECT account_id FROM gone)
+             UNION ALL SELECT status, level, is_admin, privileged FROM accounts WHERE state IN ('new', 'changed'))
+           SELECT count(*), coalesce(sum(suspended), 0), coalesce(sum(admin AND NOT suspended), 0),
+                  coalesce(sum(privileged AND NOT suspended), 0)
+           FROM (SELECT coalesce(status = 'suspended', 0) AS suspended,
+                        (coalesce(is_admin, 0) OR coalesce(level = 'admin', 0)) AS admin,
+                        coalesce(privileged, 0) AS privileged FROM now)""",
+        {"source": staging.source_id},
+    ).fetchone()
+    accounts, suspended, admins, privileged = row
+    return {
+        "id": name, "name": name, "accounts": accounts, "admins": admins, "privileged": privileged,
+        "suspended": suspended, "watched_since": watched_since,
+    }  # fmt: skip
+
+
+def watched_since(staging: Staging) -> datetime | None:
+    row = staging.db.execute("SELECT watched_since FROM main_db.sources WHERE id = ?", (staging.source_id,)).fetchone()
+    return moment(row[0]) if row else None

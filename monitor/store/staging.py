@@ -1,0 +1,243 @@
+"""A file of its own for one poll of one source: what was read, then what it changes. Thrown away when recorded.
+
+The main database is attached, and only read. So a poll may take minutes and hold no lock, and recording it is a few
+`INSERT ... SELECT` in one short transaction (record.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from monitor.domain.change import History
+from monitor.domain.observed import Account, Activity, Grant, GrantKind, Group, Role
+from monitor.domain.reading import (
+    AccountsGone,
+    AccountsRead,
+    Batch,
+    DetailsRead,
+    GroupsRead,
+    MembersRead,
+    Outcome,
+    RolesRead,
+    Scope,
+    ScopeEnded,
+    SeenAccount,
+)
+from monitor.store.tables import EPOCH, MICROSECOND, AccountRow, ActivityRow, micros
+
+SEEN = Account._fields[1:]  # the columns that an account brings along, besides its id
+HISTORY = History._fields
+ACTIVITY = Activity._fields
+VERSION = ("account_id", "email_key", *SEEN, "privileged", *HISTORY, "access_digest")
+STAGED = (*VERSION, *ACTIVITY, "raw_digest")
+assert set(VERSION) == set(AccountRow.__table__.columns.keys()) - {"pk", "source_id", "valid_from", "valid_to"}  # type: ignore[attr-defined]
+assert {*ACTIVITY, "raw_digest"} < set(ActivityRow.__table__.columns.keys())  # type: ignore[attr-defined]
+
+# state: null (not compared yet), same, changed (with the pk of the version that it ends), new
+SCHEMA = f"""
+CREATE TABLE accounts (account_id TEXT PRIMARY KEY, {", ".join(STAGED[1:])}, state TEXT, ends INTEGER) WITHOUT ROWID;
+CREATE TABLE gone (account_id TEXT PRIMARY KEY, ends INTEGER) WITHOUT ROWID;
+CREATE TABLE new_grants (account_id TEXT, kind TEXT, entitlement_id TEXT);
+CREATE TABLE ended_grants (pk INTEGER PRIMARY KEY, account_id TEXT);
+CREATE TABLE changes (kind, subject_kind, subject_id, subject_email, subject_name, field, before, after);
+"""
+INSERT = (
+    f"INSERT OR REPLACE INTO accounts ({', '.join(STAGED)}, state) VALUES ({', '.join('?' * (len(STAGED) + 1))})"  # noqa: S608
+)
+_json = msgspec.json.Encoder(order="sorted").encode
+
+
+def json_text(value: Any) -> str:
+    return _json(value).decode()
+
+
+class Staging:
+    """What one poll has read so far; also the Recall that a source asks while reading."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        database: str,
+        source_id: int,
+        at: datetime,
+        born: History,
+        *,
+        quiet: bool,
+        forget: bool,
+        privileged: Callable[[Account], bool | None],
+        digest: Callable[[Account], bytes],
+    ) -> None:
+        """`quiet`: the source has no complete snapshot yet, so nothing is a change. `forget`: read every record anew.
+
+        `path` None stages nothing: an empty staging, for looking at what is recorded.
+        """
+        self.path, self.source_id, self.at, self.quiet = path, source_id, at, quiet
+        if path is not None:
+            path.unlink(missing_ok=True)
+            path.touch(mode=0o600)
+        self.db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
+        # The file is worthless after a crash, so it need not survive one.
+        self.db.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;" + SCHEMA)
+        self.db.execute("ATTACH DATABASE ? AS main_db", (database,))
+        self.db.execute("PRAGMA main_db.query_only=ON")
+        self._privileged, self._digest = privileged, digest
+        self._born = (*(micros(t) for t in born[:6]), *(json_text(past) for past in born[6:]))
+        self.forget = forget
+        self.known_digests = self._load_digests()
+        self.roles: dict[str, Role] = {}
+        self.groups: dict[str, Group] = {}
+        self.managers: list[Grant] = []
+        self.assigned: list[Grant] = []
+        self.members: dict[str, str] = {}  # group id -> digest of its members
+        self.scopes: dict[str, ScopeEnded] = {}
+        self.first_members = not self._any_member()
+        self._pending_members: dict[str, list[str]] = {}
+
+    def close(self) -> None:
+        self.db.close()
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    # Recall
+
+    def known(self, raw_digest: bytes) -> bool:
+        if self.forget:
+            return False
+        try:
+            self.known_digests.remove(raw_digest)
+        except KeyError:
+            return False
+        return True
+
+    def missing(self, limit: int) -> tuple[list[str], int]:
+        found = self._not_shown()
+        return found[:limit], len(found)
+
+    def privileged(self) -> list[str]:
+        rows = self.db.execute(
+            """
+            SELECT account_id FROM accounts WHERE privileged
+            UNION
+            SELECT account_id FROM main_db.accounts WHERE source_id = ? AND valid_to IS NULL AND privileged
+              AND account_id NOT IN (SELECT account_id FROM accounts UNION ALL SELECT account_id FROM gone)
+            """,
+            (self.source_id,),
+        )
+        return [r[0] for r in rows]
+
+    # adding
+
+    def add(self, batch: Batch) -> None:
+        match batch:
+            case AccountsRead(seen):
+                self._add_accounts(seen)
+            case AccountsGone(ids):
+                self.db.executemany("INSERT OR IGNORE INTO gone (account_id) VALUES (?)", [(i,) for i in ids])
+            case RolesRead(roles):
+                self.roles = {r.id: r for r in roles}
+            case GroupsRead(groups, managers):
+                self.groups, self.managers = {g.id: g for g in groups}, managers
+            case MembersRead(group_id, ids):
+                self._add_members(group_id, ids)
+            case DetailsRead(assigned):
+                self.assigned += assigned
+            case ScopeEnded(name):
+                self.scopes[name] = batch
+
+    def _add_accounts(self, seen: Iterable[SeenAccount]) -> None:
+        state = "new" if self.quiet and self.is_first else None
+        rows = [(*self.row(s), state) for s in seen]
+        self.db.execute("BEGIN")
+        self.db.executemany(INSERT, rows)
+        self.db.execute("COMMIT")
+
+    def row(self, seen: SeenAccount) -> tuple[Any, ...]:
+        account, activity, raw_digest = seen
+        id_, email, *middle, tags, fields, created = account
+        return (
+            id_,
+            email.strip().casefold() if email is not None else None,
+            email,
+            *middle,
+            None if tags is None else json_text(tags),
+            None if fields is None else json_text(dict(fields)),
+            None if created is None else (created - EPOCH) // MICROSECOND,
+            self._privileged(account),
+            *self._born,
+            self._digest(account),
+            None if activity.last_login is None else (activity.last_login - EPOCH) // MICROSECOND,
+            *activity[1:],
+            raw_digest,
+        )
+
+    @property
+    def is_first(self) -> bool:
+        """Nothing of this source is recorded: then every account is new, and none need be compared."""
+        if not hasattr(self, "_first"):
+            found = self.db.execute(
+                "SELECT 1 FROM main_db.accounts WHERE source_id = ? AND valid_to IS NULL LIMIT 1", (self.source_id,)
+            ).fetchone()
+            self._first = found is None
+        return self._first
+
+    def _add_members(self, group_id: str, ids: Collection[str]) -> None:
+        whole = sorted(set(ids))
+        digest = hashlib.sha256("\n".join(whole).encode()).hexdigest()[:32]
+        self.members[group_id] = digest
+        if self.member_digests().get(Scope.members(group_id)) == digest:
+            return
+        if self.first_members:
+            self.stage_grants((i, GrantKind.MEMBER.value, group_id) for i in whole)
+        else:
+            self._pending_members[group_id] = whole
+
+    def member_digests(self) -> Mapping[str, str]:
+        if not hasattr(self, "_member_digests"):
+            self._member_digests: dict[str, str] = dict(
+                self.db.execute(
+                    """SELECT name, digest FROM main_db.scopes WHERE source_id = ? AND valid_to IS NULL
+                       AND outcome = ? AND name LIKE 'members/%' AND digest IS NOT NULL""",
+                    (self.source_id, Outcome.COMPLETE.value),
+                )
+            )
+        return self._member_digests
+
+    def stage_grants(self, grants: Iterable[tuple[str, str, str]]) -> None:
+        self.db.execute("BEGIN")
+        self.db.executemany("INSERT INTO new_grants VALUES (?, ?, ?)", grants)
+        self.db.execute("COMMIT")
+
+    # asking
+
+    def unseen(self) -> set[str]:
+        """Ids of recorded accounts that this poll has not shown, and that are not known to be gone."""
+        return set(self._not_shown()) - {r[0] for r in self.db.execute("SELECT account_id FROM gone")}
+
+    def _not_shown(self) -> list[str]:
+        if not self.known_digests:
+            return []
+        remaining = self.known_digests
+        rows = self.db.execute(
+            """SELECT account_id, raw_digest FROM main_db.activity WHERE source_id = ?
+               AND account_id NOT IN (SELECT account_id FROM accounts)""",
+            (self.source_id,),
+        )
+        return [account_id for account_id, digest in rows if digest in remaining]
+
+    def _load_digests(self) -> set[bytes]:
+        rows = self.db.execute("SELECT raw_digest FROM main_db.activity WHERE source_id = ?", (self.source_id,))
+        return {r[0] for r in rows}
+
+    def _any_member(self) -> bool:
+        found = self.db.execute(
+            "SELECT 1 FROM main_db.grants WHERE source_id = ? AND kind = 'member' AND valid_to IS NULL LIMIT 1",
+            (self.source_id,),
+        )
+        return found.fetchone() is not None
