@@ -76,7 +76,7 @@ def account_changes(before: Version | None, after: Version) -> Iterator[Change]:
         return
     for field in ACCOUNT_FIELDS:
         old, new = getattr(before.account, field), getattr(after.account, field)
-        if old != new:
+        if old != new and not (field == "role_id" and before.account.role != after.account.role):
             yield Change(ChangeKind.CHANGED, subject, field, plain(old), plain(new))
     if before.privileged != after.privileged:
         yield Change(ChangeKind.CHANGED, subject, "privileged", before.privileged, after.privileged)

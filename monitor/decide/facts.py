@@ -62,7 +62,7 @@ def _new(_now: datetime, first_seen: datetime, watched_since: datetime | None) -
 
 
 NOT_SAID = "the source did not report it"
-NO_SIGN_INS = "the source reported no sign-in, and not that there never was one, or then not the creation time"
+NO_SIGN_INS = "the source did not report sign-ins, or not the creation time of an account that never signed in"
 _SIGN_INS = ("last_login?", "created?", "never_signed_in?")
 _T, _L = "timestamp", "list(string)"
 
@@ -162,7 +162,7 @@ GROUP = (
 )
 
 SOURCE = (
-    Fact("source.name", "string", "Name in the config."),
+    Fact("source.name", "string", "Name in the config.", scope=""),
     Fact("source.accounts", "int", "Accounts, suspended ones included."),
     Fact("source.admins", "int", "Accounts, not suspended, with the admin flag or the level admin."),
     Fact("source.privileged", "int", "Privileged accounts that are not suspended."),
@@ -240,6 +240,6 @@ SAMPLE_GROUP: dict[str, Any] = {
     "created": timedelta(days=300),
 }  # fmt: skip
 SAMPLE_SOURCE: dict[str, Any] = {
-    "name": "school", "accounts": 100, "admins": 2, "privileged": 5, "suspended": 1, "admin_limit": 5,
+    "id": "school", "name": "school", "accounts": 100, "admins": 2, "privileged": 5, "suspended": 1, "admin_limit": 5,
 }  # fmt: skip
 SAMPLES = {"account": SAMPLE_ACCOUNT, "role": SAMPLE_ROLE, "group": SAMPLE_GROUP, "source": SAMPLE_SOURCE}

@@ -2,7 +2,8 @@
 
 In bulk, many rules are one expression that returns a bit mask, compiled once per *set of absent facts*: clauses
 that read an absent fact are left out; what remains false is nothing, what remains true is unknown. Rules whose
-clauses hold macros, `&&`, `||` or `?:`, are judged singly, and so is a subject on which the mask errs.
+clauses hold macros are judged singly, and so are a clause with `&&`, `||` or `?:` around an absent fact, and a
+subject on which the mask errs.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ class _Mask:
     rules: dict[int, Compiled]  # by bit, all clauses present
     maybe: dict[int, Compiled]  # by bit, some clause left out: the rest true means unknown
     always: list[Compiled]  # every clause left out: unknown whatever the rest says
+    singly: list[Compiled]  # some clause with a shortcut reads an absent fact, and may be settled all the same
 
     @staticmethod
     def of(rules: Sequence[Compiled], gone: set[str], kind: str) -> _Mask:
@@ -96,14 +98,17 @@ class _Mask:
         whole: dict[int, Compiled] = {}
         maybe: dict[int, Compiled] = {}
         always: list[Compiled] = []
+        singly: list[Compiled] = []
         for bit, rule in enumerate(rules):
             left = [c.text for c in rule.clauses if not c.reads & gone]
-            if left:
+            if any(c.shortcut and c.reads & gone for c in rule.clauses):
+                singly.append(rule)
+            elif left:
                 parts.append((bit, left))
                 (whole if len(left) == len(rule.clauses) else maybe)[bit] = rule
             else:
                 always.append(rule)
-        return _Mask(mask(parts, kind) if parts else None, whole, maybe, always)
+        return _Mask(mask(parts, kind) if parts else None, whole, maybe, always, singly)
 
 
 def judge(
@@ -161,6 +166,7 @@ def _hits(plan: Plan, data: dict[str, Any], absent: int) -> tuple[list[tuple[Com
     errs: list[Compiled] = []
     for part in plan.masks(absent):
         hits += [(r, Verdict.UNKNOWN) for r in part.always]
+        errs += part.singly
         if part.expression is None:
             continue
         found = bits(part.expression, data)

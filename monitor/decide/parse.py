@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 import tomllib
@@ -22,6 +23,7 @@ FRAMEWORKS = {
     "nist": re.compile(r"[A-Z]{2}-\d{1,2}(\(\d+\))?"),
     "cis": re.compile(r"\d{1,2}(\.\d{1,2})?"),
 }
+EXAMPLES = {"soc2": "CC6.3", "iso27001": "A.5.18", "nist": "AC-2(3)", "cis": "5.3"}
 LONGEST_EXEMPTION = timedelta(days=366)
 DURATION = re.compile(r"(\d{1,5})(s|m|h|d)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -85,7 +87,7 @@ def parse_rule(text: str, file: str, *, today: date) -> Rule:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"line (\d+), column (\d+)", str(error))
-        where = f"{file}:{found[1]}:{found[2]}" if found else file
+        where = f"{file}:{found[1]}:{found[2]}" if found else f"{file}:{len(text.splitlines())}"
         raise RuleErrors([f"{where}: not valid TOML: {str(error).split(' (at')[0]}"]) from error
     try:
         model = _Rule.model_validate(raw)
@@ -99,36 +101,63 @@ def parse_rule(text: str, file: str, *, today: date) -> Rule:
 
 def _key_fault(error: Mapping[str, Any], text: str, file: str) -> str:
     path = [str(p) for p in error["loc"]]
-    line = _line_of_key(text, path[0]) if path else 1
-    said = {"missing": "is missing", "extra_forbidden": f"is no key of a rule{_near_key(path[-1])}"}
+    line = _line_of_path(text, path)
+    said = {
+        "missing": "is missing; add it",
+        "extra_forbidden": f"is no key here{_near_key(path)}",
+        "string_pattern_mismatch": "must be lower-case words joined by hyphens, like dormant-account",
+        "too_short": "is empty; write at least one",
+        "string_too_short": "is empty or too short; say a little more",
+    }
     message = said.get(error["type"]) or error["msg"].removeprefix("Value error, ")
     return f"{file}:{line}: {'.'.join(path)}: {message}"
 
 
-def _near_key(name: str) -> str:
-    import difflib
+def _near_key(path: list[str]) -> str:
+    below: dict[str, type[_Strict]] = {"tests": _Test, "exemptions": _Exemption}
+    known = below.get(path[0], _Rule).model_fields
+    close = difflib.get_close_matches(path[-1], known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
 
-    close = difflib.get_close_matches(name, [*_Rule.model_fields, *_Test.model_fields, *_Exemption.model_fields], n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+
+def _line_of_path(text: str, path: list[str]) -> int:
+    """The line of ["tests", "2", "expect"]: the key below the third [[tests]], or else that header."""
+    if not path:
+        return 1
+    if len(path) < 2 or not path[1].isdigit():
+        return _line_of_key(text, path[-1]) if len(path) > 1 else _line_of_key(text, path[0])
+    header = re.compile(rf"^\s*\[\[\s*{re.escape(path[0])}\s*\]\]")
+    lines = text.splitlines()
+    heads = [n for n, line in enumerate(lines, 1) if header.match(line)]
+    if int(path[1]) >= len(heads):
+        return _line_of_key(text, path[0])
+    start = heads[int(path[1])]
+    end = next((n for n, line in enumerate(lines[start:], start) if line.lstrip().startswith("[")), len(lines))
+    within = _line_of_key("\n".join(lines[start:end]), path[2], default=0) if len(path) > 2 else 0
+    return start + within
 
 
-def _line_of_key(text: str, key: str) -> int:
+def _line_of_key(text: str, key: str, default: int = 1) -> int:
     pattern = re.compile(rf"^\s*(?:\[+\s*)?{re.escape(key)}\b")
-    return next((n for n, line in enumerate(text.splitlines(), 1) if pattern.match(line)), 1)
+    return next((n for n, line in enumerate(text.splitlines(), 1) if pattern.match(line)), default)
 
 
-def _line_of(text: str, needle: str, default: int) -> int:
+def _line_of(text: str, needle: str, start: int) -> int:
+    """The first line from `start` on that holds the text: quoted if possible, since one may be part of another."""
     first = needle.strip().splitlines()[0] if needle.strip() else needle
-    for number, line in enumerate(text.splitlines(), 1):
-        if first in line or first.replace('"', '\\"') in line:
-            return number
-    return default
+    escaped = first.replace('"', '\\"')
+    for wanted in (f"'{first}'", f'"{escaped}"', first, escaped):
+        for number, line in enumerate(text.splitlines()[start - 1 :], start):
+            if wanted in line:
+                return number
+    return start
 
 
 def _problems(rule: _Rule, text: str, file: str, today: date) -> Iterator[str]:
     stem = file.replace("\\", "/").rpartition("/")[2].removesuffix(".toml")
     if stem != rule.id:
-        yield f'{file}:{_line_of_key(text, "id")}: id: "{rule.id}" is unlike the file name; call the file {rule.id}.toml'
+        line = _line_of_key(text, "id")
+        yield f'{file}:{line}: id: "{rule.id}" is unlike the file name; call the file {rule.id}.toml'
     if rule.status is RuleStatus.ACTIVE and not rule.runbook.strip():
         yield f"{file}:{_line_of_key(text, 'runbook')}: runbook: an active rule needs one: what should the reader do?"
     yield from _clause_problems(rule, text, file)
@@ -176,6 +205,9 @@ def _name_problems(rule: _Rule, text: str, file: str) -> Iterator[str]:
         if name not in known:
             line = _line_of(text, name, _line_of_key(text, "evidence"))
             yield f"{file}:{line}: evidence: there is no fact {name}{facts.suggest(name, rule.for_each)}"
+    if set("{}") & set(PLACEHOLDER.sub("", rule.title)):
+        line = _line_of_key(text, "title")
+        yield f'{file}:{line}: title: a brace has no partner; a fact is written like "{{account.email}}"'
     for name in PLACEHOLDER.findall(rule.title):
         if name not in known:
             line = _line_of_key(text, "title")
@@ -190,7 +222,8 @@ def _control_problems(rule: _Rule, text: str, file: str) -> Iterator[str]:
             continue
         for control in controls:
             if not FRAMEWORKS[framework].fullmatch(control):
-                yield f"{file}:{line}: controls.{framework}: there is no control {control}"
+                like = EXAMPLES[framework]
+                yield f"{file}:{line}: controls.{framework}: there is no control {control}; write it like {like}"
 
 
 def _exemption_problems(rule: _Rule, text: str, file: str, today: date) -> Iterator[str]:
@@ -207,7 +240,7 @@ def _closes(text: str) -> Closes:
         return Closes(acknowledged=True)
     if text.startswith("after "):
         return Closes(acknowledged=True, after=duration(text.removeprefix("after ")))
-    raise ValueError(f'"{text}" must be "fixed", "acknowledged" or "after 14d"')
+    raise ValueError(f'"{text}" is no way to close; write "fixed", "acknowledged" or "after 14d"')
 
 
 def _rule(model: _Rule, file: str) -> Rule:

@@ -12,6 +12,7 @@ from monitor.decide.access import privileged
 from monitor.decide.drift import advance, advance_role, folded
 from monitor.decide.judge import Plan, compile_rule, explain
 from monitor.decide.parse import duration
+from monitor.decide.present import plain
 from monitor.domain.change import Version
 from monitor.domain.finding import Judgement
 from monitor.domain.observed import Account, Role
@@ -24,6 +25,7 @@ COMPUTED = {
     "past_levels", "past_roles", "past_emails", "earlier_ids", "changed", "past_access_levels", "watched_since",
     "idle_days", "age_days", "new", "email_domain",
 }  # fmt: skip
+_AN = {"account": "an account", "role": "a role", "group": "a group", "source": "a source"}
 _AGO = re.compile(r"(\d+[smhd])( ago)?")
 
 
@@ -56,7 +58,7 @@ def run_test(rule: Rule, test: RuleTest) -> TestResult:
 def _difference(test: RuleTest, got: Judgement) -> str:
     lines = [f"expected {test.expect}, got {got.verdict}" + (f" ({got.why})" if got.why else "")]
     for clause, values in got.evidence:
-        shown = ", ".join(f"{n} = {v!r}" for n, v in values.items())
+        shown = ", ".join(f"{n} = {plain(v)!r}" for n, v in values.items())
         lines.append(f"  {clause or 'evidence'}   with {shown or 'nothing reported'}")
     return "\n".join(lines)
 
@@ -73,25 +75,48 @@ def play(kind: str, polls: tuple[Mapping[str, Any], ...]) -> tuple[dict[str, Any
             raise ValueError(f"poll {number}: at lies before the poll above it")
         last_at = at
         said = {**said, **_checked(kind, poll, number)}
-        absent = set(poll.get("absent", ()))
-        shown = {k: None if k in absent else _value(v, at, k) for k, v in said.items()}
+        shown = {k: NOW - v if isinstance(v, timedelta) else v for k, v in said.items()}
+        shown |= dict.fromkeys(poll.get("absent", ()))
         states.append((at, shown if poll.get("exists", True) else None))
     return player(states), NOW
 
 
 def _checked(kind: str, poll: Mapping[str, Any], number: int) -> dict[str, Any]:
-    allowed = set(facts.SAMPLES[kind]) | ({"role_access_level"} if kind == "account" else set())
-    for key in [*poll.keys() - CONTROL_KEYS, *poll.get("absent", ())]:
+    """What a poll sets: names and types are checked, ages become distances from now."""
+    absent = poll.get("absent", [])
+    if not isinstance(absent, list):
+        raise ValueError(f'poll {number}: absent is a list of fields, like ["{absent}"]')
+    if "id" in absent:
+        raise ValueError(f"poll {number}: id cannot be absent; for a poll that does not show it write exists = false")
+    if not isinstance(poll.get("exists", True), bool):
+        raise ValueError(f"poll {number}: exists must be true or false")
+    allowed = facts.SAMPLES[kind] | ({"role_access_level": "user"} if kind == "account" else {})
+    for key in [*(k for k in poll if k not in CONTROL_KEYS), *absent]:
         if key in COMPUTED:
             raise ValueError(f"poll {number}: {key} is computed from the polls and cannot be set")
         if key not in allowed:
-            raise ValueError(f"poll {number}: {key} is no field of a {kind}; there are {', '.join(sorted(allowed))}")
+            names = ", ".join(sorted(allowed.keys() | CONTROL_KEYS))
+            raise ValueError(f"poll {number}: {key} is no field of {_AN[kind]}; there are {names}")
     set_here = {k: v for k, v in poll.items() if k not in CONTROL_KEYS}
     if set_here.get("last_login") == "never":
-        set_here |= {"last_login": None, "never_signed_in": True}
-    elif "last_login" in set_here:
+        del set_here["last_login"]
+        return _typed(set_here, allowed, number) | {"last_login": None, "never_signed_in": True}
+    if "last_login" in set_here:
         set_here["never_signed_in"] = False
-    return set_here
+    return _typed(set_here, allowed, number)
+
+
+def _typed(values: dict[str, Any], like: Mapping[str, Any], number: int) -> dict[str, Any]:
+    typed = {}
+    for key, value in values.items():
+        where = f"poll {number}: {key}"
+        if isinstance(like[key], timedelta):
+            typed[key] = NOW - _moment(value, where)
+        elif type(value) is not type(like[key]):
+            raise ValueError(f"{where} is {value!r}; write something like {like[key]!r}")
+        else:
+            typed[key] = value
+    return typed
 
 
 def _moment(text: Any, where: str) -> datetime:
@@ -99,12 +124,6 @@ def _moment(text: Any, where: str) -> datetime:
     if not match:
         raise ValueError(f'{where}: "{text}" is no age; write it like "10d ago"')
     return NOW - duration(match[1])
-
-
-def _value(value: Any, _at: datetime, key: str) -> Any:
-    if key in ("created", "last_login") and isinstance(value, str):
-        return _moment(value, key)
-    return NOW - value if isinstance(value, timedelta) else value
 
 
 def _accounts(states: list[tuple[datetime, dict[str, Any] | None]]) -> dict[str, Any] | None:
@@ -116,14 +135,14 @@ def _accounts(states: list[tuple[datetime, dict[str, Any] | None]]) -> dict[str,
         if shown is None:
             continue
         account = Account(**{f: _frozen(shown.get(f)) for f in Account._fields})
-        if account.id not in versions:
-            record_ids = holders.get(folded(account.email) or "", set()) - {account.id}
-            version = advance(None, account, privileged(account), at)
-            version = version._replace(history=version.history._replace(earlier_ids=tuple(sorted(record_ids))))
-        else:
-            version = advance(versions[account.id], account, privileged(account), at)
+        email = folded(account.email)
+        version = advance(versions.get(account.id), account, privileged(account), at)
+        if account.id not in versions and email:
+            earlier = tuple(sorted(holders.get(email, set()) - {account.id}))
+            version = version._replace(history=version.history._replace(earlier_ids=earlier))
         versions[account.id] = version
-        holders.setdefault(folded(account.email) or "", set()).add(account.id)
+        if email:
+            holders.setdefault(email, set()).add(account.id)
         record = flat(version) | {k: v for k, v in shown.items() if k not in Account._fields}
         record.setdefault("role_access_level", account.level)
     if record is not None:
@@ -157,13 +176,13 @@ def _roles(states: list[tuple[datetime, dict[str, Any] | None]]) -> dict[str, An
             record = None
             continue
         first = first or at
-        role = Role(**{f: shown.get(f) for f in Role._fields})
+        role = Role._make(shown.get(f) for f in Role._fields)
         before = (role, *advance_role(before, role, at))
         record = {**shown, "first_seen": first, "changed": before[1], "past_access_levels": list(before[2])}
     return record
 
 
 def _plain(states: list[tuple[datetime, dict[str, Any] | None]]) -> dict[str, Any] | None:
-    at, shown = states[-1]
+    shown = states[-1][1]
     seen = [t for t, s in states if s is not None]
     return None if shown is None else {**shown, "first_seen": seen[0], "watched_since": states[0][0]}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -82,11 +83,12 @@ class Staging:
         if path is not None:
             path.unlink(missing_ok=True)
             path.touch(mode=0o600)
-        self.db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
+        self.db = sqlite3.connect(
+            f"file:{quote(str(path))}" if path else ":memory:", isolation_level=None, check_same_thread=False, uri=True
+        )
         # The file is worthless after a crash, so it need not survive one.
         self.db.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;" + SCHEMA)
-        self.db.execute("ATTACH DATABASE ? AS main_db", (database,))
-        self.db.execute("PRAGMA main_db.query_only=ON")
+        self.db.execute("ATTACH DATABASE ? AS main_db", (f"file:{quote(database)}?mode=ro",))
         self._privileged, self._digest = privileged, digest
         self._born = (*(micros(t) for t in born[:6]), *(json_text(past) for past in born[6:]))
         self.forget = forget

@@ -1,0 +1,88 @@
+"""What every command shares: the option --config, errors in one line each, and exit codes.
+
+0 done; 1 a poll, check or rule test failed; 2 the command line or the config is wrong; 3 `findings --fail-on` found
+one; 4 the poll was partial or quarantined.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from monitor import __version__
+from monitor.config import Config, load
+from monitor.errors import ConfigError, MonitorError, RuleErrors
+
+
+class Exit(IntEnum):
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    FOUND = 3
+    PARTIAL = 4
+
+
+app = typer.Typer(
+    name="access-monitor",
+    help="Watches who can do what in your applications, remembers it, and tells the right people when it should not be so.\n\n"
+    "Start with: access-monitor init FOLDER, then access-monitor check, then access-monitor run.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 a poll, check or rule test failed, 2 the command line or the config is wrong, "
+    "3 findings --fail-on found one, 4 the poll was partial or quarantined.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"access-monitor {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    config: Annotated[
+        Path, typer.Option("--config", "-c", envvar="ACCESS_MONITOR_CONFIG", help="The config file.")
+    ] = Path("config.toml"),
+    _v: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    context.obj = config
+
+
+def config_of(context: typer.Context) -> Config:
+    return load(context.obj)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """The entry point: our errors as one line each on stderr, and the exit code."""
+    from monitor.cli import act, look, rules, start  # noqa: F401  # they register their commands
+
+    try:
+        app(args=None if args is None else list(args), prog_name="access-monitor")
+    except MonitorError as error:
+        _say(error)
+        sys.exit(Exit.USAGE if isinstance(error, ConfigError) else Exit.FAILED)
+    except BrokenPipeError:  # the reader went away: `access-monitor findings | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(Exit.DONE)
+
+
+def _say(error: MonitorError) -> None:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    many = isinstance(error, (ConfigError, RuleErrors)) and len(error.problems) > 1
+    for line in str(error).splitlines():
+        console.print(line if line.startswith(" ") else f"error: {line}", markup=False, style="red")
+    if many:
+        console.print(f"{len(error.problems)} problems", style="red")

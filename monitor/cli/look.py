@@ -1,0 +1,243 @@
+"""Commands that look at what is recorded. They need no secret and change nothing."""
+
+from __future__ import annotations
+
+import sys
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy import ColumnElement
+
+from monitor import wiring
+from monitor.cli.app import Exit, app, config_of
+from monitor.cli.output import Format, FormatOption, console, show
+from monitor.config import Config
+from monitor.decide import present
+from monitor.domain.finding import Finding, FindingStatus
+from monitor.domain.rule import Severity, Verdict
+from monitor.errors import ConfigError
+from monitor.store import findings as store
+from monitor.store import ledger, outbox, queries
+from monitor.store.engine import reading
+
+SourceOption = Annotated[str | None, typer.Option("--source", "-s", help="Only this source.")]
+
+
+def moment(text: str | None, option: str) -> datetime | None:
+    """A date or a time on the command line: 2026-03-01, or RFC 3339. A date means its end, in UTC."""
+    if text is None:
+        return None
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError([f'{option}: "{text}" is no time; write 2026-03-01 or 2026-03-01T12:00:00Z']) from error
+    if len(text) == len("2026-03-01"):
+        when = when.replace(hour=23, minute=59, second=59)
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+@app.command()
+def findings(
+    context: typer.Context,
+    fmt: FormatOption = Format.TABLE,
+    source: SourceOption = None,
+    status: Annotated[list[str] | None, typer.Option(help="open, acknowledged or resolved; repeatable.")] = None,
+    rule: Annotated[str | None, typer.Option(help="Only findings of this rule.")] = None,
+    severity: Annotated[Severity | None, typer.Option(help="Only this severity.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Resolved ones as well.")] = False,
+    unknown: Annotated[bool, typer.Option("--unknown", help="What could not be judged, and which fact is missing.")] = False,
+    fail_on: Annotated[
+        Severity | None, typer.Option(help="Exit with 3 when one of this severity or above is unresolved and not exempt.")
+    ] = None,
+) -> None:
+    """What is wrong now: findings that are not resolved, with their evidence in json.
+
+    `findings --format json | jq '.[] | .evidence'` shows why; `--all` adds what was resolved, and how.
+    """
+    config = config_of(context)
+    if unknown:
+        _unknown(config, source, fmt)
+        return
+    wanted = set(status or ())
+    if wanted - {s.value for s in FindingStatus}:
+        raise ConfigError([f"--status: there is no status {', '.join(sorted(wanted))}"])
+    rows = _findings(config, source, rule)
+    if fmt is Format.JSON and not everything and not wanted:
+        shown = rows
+    elif everything:
+        shown = rows
+    else:
+        keep = wanted or {FindingStatus.OPEN.value, FindingStatus.ACKNOWLEDGED.value}
+        shown = [f for f in rows if f.status.value in keep]
+    shown = [f for f in shown if severity is None or f.severity is severity]
+    columns = ["severity", "status", "verdict", "title", "source", "opened", "due", "fingerprint"]
+    if everything or FindingStatus.RESOLVED.value in wanted:
+        columns.insert(3, "resolution")
+    show(
+        (_row(f, fmt) for f in shown), fmt, columns, f"{len(shown)} findings",
+        "No findings: nothing that the rules ask for is wrong.",
+    )  # fmt: skip
+    worst = [f for f in rows if f.status is not FindingStatus.RESOLVED and f.verdict is not Verdict.EXEMPT]
+    if fail_on and any(f.severity.rank >= fail_on.rank for f in worst):
+        raise typer.Exit(Exit.FOUND)
+
+
+def _row(found: Finding, fmt: Format) -> dict[str, Any]:
+    if fmt is not Format.TABLE:
+        return present.finding(found)
+    return {
+        "severity": found.severity.value, "status": found.status.value, "verdict": found.verdict.value,
+        "resolution": found.resolution.value if found.resolution else None, "title": found.title,
+        "source": found.source, "opened": found.opened_at, "due": found.due_at, "fingerprint": found.fingerprint[:12],
+    }  # fmt: skip
+
+
+def _findings(config: Config, source: str | None, rule: str | None) -> list[Finding]:
+    where: list[ColumnElement[bool]] = []
+    if source:
+        where.append(store.SOURCES.c.name == source)
+    if rule:
+        where.append(store.FINDINGS.c.rule == rule)
+    with reading(wiring.database(config, must_exist=True)) as connection:
+        rows = store.load(connection, *where)
+    return sorted(rows, key=lambda f: (f.status is FindingStatus.RESOLVED, -f.severity.rank, f.opened_at, f.title))
+
+
+def _unknown(config: Config, source: str | None, fmt: Format) -> None:
+    from monitor.cli.again import judged_now
+
+    rows = [
+        {"source": name, "rule": j.rule, "subject": present.subject(j.subject), "why": j.why}
+        for name, judged in judged_now(config, source)
+        for j in judged.found
+        if j.verdict is Verdict.UNKNOWN
+    ]
+    if fmt is Format.TABLE:
+        rows = [{**r, "subject": r["subject"]["email"] or r["subject"]["name"] or r["subject"]["id"]} for r in rows]
+    show(rows, fmt, ("source", "rule", "subject", "why"), f"{len(rows)} unknown verdicts", "Every rule could be judged.")
+
+
+@app.command()
+def drift(
+    context: typer.Context,
+    fmt: FormatOption = Format.TABLE,
+    source: SourceOption = None,
+    snapshot: Annotated[int | None, typer.Option(help="Only what this snapshot showed.")] = None,
+    since: Annotated[str | None, typer.Option(help="From this date or time on.")] = None,
+    until: Annotated[str | None, typer.Option(help="Up to this date or time.")] = None,
+) -> None:
+    """What changed between snapshots, field by field, before and after."""
+    engine = wiring.database(config_of(context), must_exist=True)
+    rows = queries.drift(engine, source, snapshot, moment(since, "--since"), moment(until, "--until"))
+    show(
+        (_change(r, fmt) for r in rows), fmt, ("snapshot", "kind", "subject", "field", "before", "after"),
+        "Drift", "No drift: nothing changed since the first whole snapshot.",
+    )  # fmt: skip
+
+
+def _change(row: dict[str, Any], fmt: Format) -> dict[str, Any]:
+    about = {"kind": row["subject_kind"], "id": row["subject_id"], "email": row["subject_email"], "name": row["subject_name"]}
+    kept = {k: row[k] for k in ("snapshot_id", "source", "kind", "field", "before", "after")}
+    name = f"{about['kind']} {about['email'] or about['name'] or about['id']}"
+    return {
+        "snapshot": kept["snapshot_id"], "source": kept["source"], "kind": kept["kind"],
+        "subject": name if fmt is Format.TABLE else about,
+        "field": kept["field"], "before": kept["before"], "after": kept["after"],
+    }  # fmt: skip
+
+
+@app.command()
+def accounts(
+    context: typer.Context,
+    fmt: FormatOption = Format.TABLE,
+    source: SourceOption = None,
+    privileged: Annotated[bool | None, typer.Option("--privileged/--ordinary", help="Only these.")] = None,
+    at: Annotated[str | None, typer.Option(help="As it was at this date or time: who was admin on 2026-03-01?")] = None,
+    account: Annotated[str | None, typer.Argument(help="One account, by id or e-mail.")] = None,
+) -> None:
+    """Accounts with their access, today or at any date since watching began."""
+    engine = wiring.database(config_of(context), must_exist=True)
+    rows = queries.accounts(engine, source, privileged, moment(at, "--at"), account)
+    keys = (
+        "source", "id", "email", "name", "status", "level", "role", "privileged", "is_admin", "is_instructor", "created",
+        "last_login", "groups", "first_seen", "status_since",
+    )  # fmt: skip
+    columns = ("email", "name", "status", "level", "role", "privileged", "is_admin", "last_login", "groups", "source")
+    show(({k: r[k] for k in keys} for r in rows), fmt, columns, "Accounts", "No accounts are recorded.")
+
+
+@app.command()
+def snapshots(
+    context: typer.Context,
+    fmt: FormatOption = Format.TABLE,
+    source: SourceOption = None,
+    limit: Annotated[int | None, typer.Option(help="Only the newest N.")] = None,
+    proof: Annotated[int | None, typer.Option(help="The proof and the scopes of one snapshot.")] = None,
+) -> None:
+    """What each poll saw: outcome, counts, and the proof."""
+    engine = wiring.database(config_of(context), must_exist=True)
+    if proof is not None:
+        _proof(engine, proof, fmt)
+        return
+    keys = (
+        "id", "source", "outcome", "started_at", "finished_at", "accounts", "roles", "groups", "grants", "requests",
+        "pages", "digest", "error",
+    )  # fmt: skip
+    columns = ("id", "source", "outcome", "started_at", "accounts", "roles", "groups", "grants", "requests", "error")
+    rows = queries.snapshots(engine, source, limit)
+    show(({k: r[k] for k in keys} for r in rows), fmt, columns, "Snapshots", "No snapshots yet: run `access-monitor poll`.")
+
+
+def _proof(engine: Any, snapshot_id: int, fmt: Format) -> None:
+    found = [r for r in queries.snapshots(engine) if r["id"] == snapshot_id]
+    if not found:
+        raise ConfigError([f"--proof: there is no snapshot {snapshot_id}"])
+    scopes = queries.scopes_of(engine, snapshot_id)
+    if fmt is Format.TABLE:
+        show(({"what": k, "value": v} for k, v in found[0].items() if k != "proof"), fmt, ("what", "value"), "Snapshot")
+        show(({"what": k, "value": v} for k, v in (found[0]["proof"] or {}).items()), fmt, ("what", "value"), "Proof")
+        show(scopes, fmt, ("name", "outcome", "reason", "valid_from"), "Scopes")
+    else:
+        show([{**found[0], "scopes": scopes}], fmt, (), "")
+
+
+@app.command("outbox")
+def outbox_(
+    context: typer.Context,
+    fmt: FormatOption = Format.TABLE,
+    everything: Annotated[bool, typer.Option("--all", help="Sent ones as well.")] = False,
+) -> None:
+    """Messages that wait, why, and when they are tried next."""
+    engine = wiring.database(config_of(context), must_exist=True)
+    rows = outbox.listing(engine, () if everything else ("pending", "sending", "uncertain", "dead"))
+    keys = ("id", "receiver", "reason", "status", "attempts", "created_at", "due_at", "sent_at", "error", "reference")
+    show(
+        ({**{k: r[k] for k in keys}, "title": r["content"].get("title")} for r in rows), fmt,
+        ("receiver", "reason", "title", "status", "attempts", "due_at", "error"), "Outbox", "Nothing waits: all is sent.",
+    )  # fmt: skip
+
+
+@app.command("ledger")
+def ledger_(
+    context: typer.Context,
+    fmt: FormatOption = Format.TABLE,
+    verify: Annotated[bool, typer.Option("--verify", help="Check the chain of hashes instead of printing.")] = False,
+) -> None:
+    """The append-only record of what was seen, decided and sent."""
+    engine = wiring.database(config_of(context), must_exist=True)
+    if not verify:
+        show(queries.ledger_rows(engine), fmt, ("sequence", "time", "kind", "body"), "Ledger")
+        return
+    with reading(engine) as connection:
+        broken = list(ledger.verify(connection))
+        head = connection.exec_driver_sql("SELECT sequence, hash FROM ledger ORDER BY sequence DESC LIMIT 1").first()
+    for fault in broken:
+        console(err=True).print(f"row {fault.sequence}: {fault.what}", style="red")
+    if broken:
+        raise typer.Exit(Exit.FAILED)
+    sequence, digest = head or (0, "")
+    sys.stdout.write(f"{sequence} rows, the chain holds; head {digest}\n")
+
+

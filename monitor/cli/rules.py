@@ -1,0 +1,130 @@
+"""access-monitor rules ...: list, check, test, facts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from monitor import wiring
+from monitor.cli.app import Exit, app
+from monitor.cli.clock import SystemClock
+from monitor.cli.output import Format, FormatOption, console, show
+from monitor.config import load
+from monitor.cycle import RuleSet
+from monitor.decide import facts as declared
+from monitor.decide.parse import parse_set, set_digest
+from monitor.decide.timeline import TestResult, run_tests
+from monitor.domain.rule import Rule
+from monitor.errors import ConfigError
+from monitor.rulebook.folder import read_folder
+
+rules = typer.Typer(no_args_is_help=True, help="The rules: what they are, whether they are sound, what they may ask.")
+app.add_typer(rules, name="rules")
+
+FolderOption = Annotated[Path | None, typer.Option("--folder", help="Another folder of rules than the config's.")]
+
+
+def _rule_set(context: typer.Context, folder: Path | None) -> RuleSet:
+    """The rules of a folder, of the config, or those shipped while there is no config."""
+    today = SystemClock().now().date()
+    if folder is not None:
+        if not folder.is_dir():
+            raise ConfigError([f"--folder: there is no folder {folder}"])
+    elif Path(context.obj).exists():
+        return wiring.rule_set(load(context.obj), today)
+    files = read_folder(folder or wiring.shipped("rules"))
+    return RuleSet(parse_set(files, today=today), set_digest(files))
+
+
+@rules.command("list")
+def list_(context: typer.Context, fmt: FormatOption = Format.TABLE, folder: FolderOption = None) -> None:
+    """Every rule in force, with what it is for."""
+    rows = [_row(r) for r in _rule_set(context, folder).rules]
+    show(rows, fmt, ("severity", "id", "for_each", "status", "fix_within", "closes", "controls"), f"{len(rows)} rules")
+
+
+def _row(rule: Rule) -> dict[str, Any]:
+    closes = rule.closes
+    return {
+        "id": rule.id,
+        "title": rule.title,
+        "severity": rule.severity.value,
+        "status": rule.status.value,
+        "for_each": rule.for_each,
+        "owner": rule.owner,
+        "fix_within": None if rule.fix_within is None else f"{rule.fix_within.days}d",
+        "closes": f"after {closes.after.days}d" if closes.after else "acknowledged" if closes.acknowledged else "fixed",
+        "controls": {k: list(v) for k, v in rule.controls.items()},
+        "match": list(rule.match),
+        "exemptions": len(rule.exemptions),
+        "tests": len(rule.tests),
+        "file": rule.file,
+    }
+
+
+@rules.command()
+def check(context: typer.Context, folder: FolderOption = None) -> None:
+    """Whether every rule file is sound: keys, facts, types, controls, exemptions. Faults name file, line and clause."""
+    found = _rule_set(context, folder)
+    untested = [r for r in found.rules if not r.tests]
+    for rule in untested:
+        console(err=True).print(f"{rule.file}: has no tests", style="yellow", markup=False)
+    console().print(f"{len(found.rules)} rules are sound; set {found.digest[:16]}")
+
+
+@rules.command()
+def test(
+    context: typer.Context,
+    rule: Annotated[str | None, typer.Argument(help="Only this rule.")] = None,
+    fmt: FormatOption = Format.TABLE,
+    folder: FolderOption = None,
+) -> None:
+    """Run the tests in the rule files. A failing one says which clause saw which value."""
+    chosen = [r for r in _rule_set(context, folder).rules if rule in (None, r.id)]
+    if not chosen:
+        raise ConfigError([f"there is no rule {rule}; see `access-monitor rules list`"])
+    results = [result for r in chosen for result in run_tests(r)]
+    failed = [r for r in results if not r.passed]
+    if fmt is Format.TABLE:
+        _print(results)
+    else:
+        show(({"rule": r.rule, "test": r.test, "passed": r.passed, "message": r.message} for r in results), fmt, (), "")
+    if failed or not results:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _print(results: list[TestResult]) -> None:
+    counts = Counter(r.rule for r in results)
+    for rule in sorted(counts):
+        mine = [r for r in results if r.rule == rule]
+        failed = [r for r in mine if not r.passed]
+        mark = "[red]✗[/]" if failed else "[green]✓[/]"
+        console().print(f"{mark} {escape(rule)}: {len(mine) - len(failed)} of {len(mine)} tests pass")
+        for result in failed:
+            console().print(f"    {result.test}: {result.message}", style="red", markup=False)
+    passed = sum(r.passed for r in results)
+    console().print(f"{passed} passed, {len(results) - passed} failed")
+
+
+@rules.command()
+def facts(
+    fmt: FormatOption = Format.TABLE,
+    kind: Annotated[str | None, typer.Argument(help="account, role, group or source.")] = None,
+    defaults: Annotated[bool, typer.Option("--defaults", help="What a rule test starts from.")] = False,
+) -> None:
+    """Every fact that a rule may ask: its type, what it is, and when it is absent."""
+    if kind is not None and kind not in declared.KINDS:
+        raise ConfigError([f"there is no kind {kind}; there are {', '.join(declared.KINDS)}"])
+    kinds = declared.KINDS if kind is None else (kind,)
+    if defaults:
+        rows = [{"field": f"{k}.{n}", "value": str(v) if hasattr(v, "days") else v}
+                for k in kinds for n, v in declared.SAMPLES[k].items()]  # fmt: skip
+        show(rows, fmt, ("field", "value"), "What a rule test starts from (ages are before now)")
+        return
+    chosen = [f for f in declared.FACTS.values() if f.kind in (*kinds, "now")]
+    rows = [{"fact": f.name, "type": f.type, "about": f.about, "absent": f.absent, "scope": f.scope} for f in chosen]
+    show(rows, fmt, ("fact", "type", "about", "absent"), f"{len(rows)} facts")

@@ -1,0 +1,135 @@
+"""The scheduler: survives a failed cycle, stops cleanly, reloads all or nothing.
+
+APScheduler only ticks: when a source is due follows from its last snapshot in the database, so that a restart neither
+skips a poll nor repeats one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import zlib
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timedelta
+from types import FrameType
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from monitor.cycle import Parts, deliver_waiting, run_cycle
+from monitor.errors import MonitorError
+from monitor.store import queries
+
+log = structlog.get_logger()
+TICK, OUTBOX_TICK = 1.0, 2.0  # seconds
+JITTER = 0.1  # share of the interval by which sources are spread, so that many do not start at once
+
+
+def notify(message: str) -> None:
+    """Tells systemd (Type=notify); without one, nothing happens."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect(f"\0{address[1:]}" if address.startswith("@") else address)
+        sock.sendall(message.encode())
+
+
+def due(every: float, name: str, last: datetime | None, now: datetime) -> bool:
+    """Whether a source is to be polled. Intervals are longer by up to a tenth, each source by its own share, so that
+    many sources drift apart; the share follows from the name, and so is the same after a restart.
+    """
+    if last is None:
+        return True
+    share = zlib.crc32(name.encode()) / 2**32
+    return now >= last + timedelta(seconds=every * (1 + JITTER * share))
+
+
+class Daemon:
+    def __init__(self, parts: Parts, rebuild: Callable[[], Parts]) -> None:
+        self._parts, self._rebuild = parts, rebuild
+        self._stop = threading.Event()
+        self._reload = threading.Event()
+        self._running: dict[str, Future[None]] = {}
+        self._sending = threading.Lock()
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="poll")
+
+    def run(self) -> None:
+        """Until SIGTERM or SIGINT. The step in hand is finished first; a second signal ends it at once."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_reload)
+        scheduler = BackgroundScheduler(timezone="UTC")
+        always = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
+        scheduler.add_job(self.tick, "interval", seconds=TICK, **always)
+        scheduler.add_job(self.send, "interval", seconds=OUTBOX_TICK, **always)
+        scheduler.start()
+        notify("READY=1")
+        log.info("started", sources=sorted(self._parts.watched), receivers=sorted(self._parts.channels))
+        while not self._stop.wait(timeout=5.0):
+            notify("WATCHDOG=1")
+        notify("STOPPING=1")
+        log.info("stopping: finishing the step in hand")
+        scheduler.shutdown(wait=True)
+        self._pool.shutdown(wait=True)
+        log.info("stopped")
+
+    def _on_stop(self, number: int, _frame: FrameType | None) -> None:
+        if self._stop.is_set():
+            os._exit(128 + number)
+        self._stop.set()
+
+    def _on_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self._reload.set()
+
+    def tick(self) -> None:
+        """Reloads if asked to, then starts a poll of every source that is due and not being polled."""
+        if self._reload.is_set():
+            self._reload.clear()
+            self.reload()
+        now = self._parts.clock.now()
+        for name, watched in self._parts.watched.items():
+            running = self._running.get(name)
+            if self._stop.is_set() or (running is not None and not running.done()):
+                continue
+            if due(watched.every, name, queries.last_started(self._parts.engine, name), now):
+                self._running[name] = self._pool.submit(self._poll, name)
+
+    def _poll(self, name: str) -> None:
+        try:
+            run_cycle(self._parts, name)
+        except MonitorError as error:
+            log.error("the poll failed and left no trace", source=name, error=str(error))
+            self._stop.wait(30)
+        except Exception:  # one source must not stop the others; the log keeps what happened
+            log.exception("the poll failed and left no trace", source=name)
+            self._stop.wait(30)
+        else:
+            self.send()
+
+    def send(self) -> None:
+        """Sends what waits. One at a time: a lane a receiver, and the lease guards against other processes."""
+        if not self._sending.acquire(blocking=False):
+            return
+        try:
+            deliver_waiting(self._parts)
+        except MonitorError as error:
+            log.error("the outbox could not be worked off", error=str(error))
+        except Exception:  # the next tick tries again; the log keeps what happened
+            log.exception("the outbox could not be worked off")
+        finally:
+            self._sending.release()
+
+    def reload(self) -> None:
+        """Config and rules anew, all or nothing: a fault leaves what is in force in force."""
+        notify("RELOADING=1")
+        try:
+            self._parts = self._rebuild()
+        except MonitorError as error:
+            log.error("not reloaded: what was in force stays in force", error=str(error))
+        else:
+            log.info("reloaded", rules=self._parts.rules.digest[:16], sources=sorted(self._parts.watched))
+        notify("READY=1")

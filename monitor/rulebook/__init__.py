@@ -1,0 +1,1 @@
+"""EDGE: rule files on disk."""

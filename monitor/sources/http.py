@@ -1,0 +1,382 @@
+"""What every HTTP source shares: a gate for its rate limit, and a reader that retries and keeps the proof.
+
+    SourceError
+     ├─ AuthError         credentials: nothing more can be read
+     ├─ Unreachable       the host does not answer at all: nothing more is tried
+     └─ Refused           an HTTP status that is not 200, with what the source said
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Generic, NamedTuple, ParamSpec, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+import tenacity
+
+from monitor.domain.reading import Clock, Proof
+from monitor.errors import AuthError, SourceError
+
+# At INFO these log every URL asked for, and a school's pages are thousands.
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+TRIES = 5
+LONGEST_BODY = 64 * 1024 * 1024
+LONGEST_RETRY_AFTER = 600.0
+FAILURES_IN_A_ROW = 5
+TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class Unreachable(SourceError):
+    """Nobody answers at that address, or nothing but failures comes back: asking for more is of no use now."""
+
+
+class Refused(SourceError):
+    """An answer with an error status. `said` is its body when that is JSON, so surely written by the API itself."""
+
+    def __init__(
+        self, message: str, status: int, said: str | None, *, retry: bool = False, after: float | None = None
+    ) -> None:
+        super().__init__(message, retry=retry, after=after)
+        self.status, self.said = status, said
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    path: str
+    params: Mapping[str, str | int] = field(default_factory=dict)
+    form: Mapping[str, str] | None = None  # a token is asked for by POST, and without a token
+
+    def __str__(self) -> str:
+        page = f" page {self.params['page']}" if "page" in self.params else ""
+        return f"{'GET' if self.form is None else 'POST'} {self.path}{page}"
+
+
+class Answer(NamedTuple, Generic[T]):
+    value: T
+    digest: bytes  # SHA-256 of the body
+
+
+class Credentials(Protocol):
+    def token(self, reader: Reader) -> str:
+        """Raises AuthError when there is none to be had."""
+        ...
+
+    def renew(self, reader: Reader, stale: str) -> str:
+        """Another token than `stale`, which was refused. Raises AuthError."""
+        ...
+
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may show."""
+        ...
+
+
+class RateGate:
+    """Lets at most `requests` pass in any `seconds`: a sliding window, by the monotonic clock."""
+
+    def __init__(self, clock: Clock, requests: int, seconds: float, *, slack: float = 0.02) -> None:
+        """`slack` widens the window: the source counts arrivals, and not every request is equally long on its way."""
+        self._clock, self._window = clock, seconds * (1 + slack)
+        self._passed: deque[float] = deque(maxlen=requests)
+        self._held_until = float("-inf")
+        self._lock = threading.Lock()
+        self.waited = 0.0
+
+    def wait(self) -> None:
+        """Returns when one more request may be sent. Holding the lock while asleep keeps the others in line."""
+        with self._lock:
+            began = self._clock.monotonic()
+            while (delay := self._delay()) > 0:
+                self._clock.sleep(delay)
+            now = self._clock.monotonic()
+            self._passed.append(now)
+            self.waited += now - began
+
+    def hold(self, seconds: float) -> None:
+        """Nobody passes for so long: the limit is the application's, so one refusal concerns every thread."""
+        self._held_until = max(self._held_until, self._clock.monotonic() + seconds)
+
+    def _delay(self) -> float:
+        free = self._passed[0] + self._window if len(self._passed) == self._passed.maxlen else self._held_until
+        return max(free, self._held_until) - self._clock.monotonic()
+
+
+class Inline(Executor):
+    """Runs what it is given at once: reading page after page, for `pages_ahead = 1`."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # handed on: it is raised where the result is asked for
+            future.set_exception(error)
+        return future
+
+
+class Reader:
+    """Asks, retries, and counts. Several threads may fetch; the thread that consumes seals the answers, in order."""
+
+    def __init__(
+        self,
+        client: httpx.Client,
+        gate: RateGate,
+        clock: Clock,
+        proof: Proof,
+        *,
+        base: str = "",
+        credentials: Credentials | None = None,
+        pool: Executor | None = None,
+        ahead: int = 1,
+    ) -> None:
+        self._client, self._gate, self._clock, self.proof = client, gate, clock, proof
+        self._base, self._credentials = base, credentials
+        self._pool, self._ahead = pool or Inline(), ahead
+        # Jitter needs no secrecy; seeded by the address, so that runs repeat and sources still differ.
+        self._random = random.Random(base)  # noqa: S311
+        self._root = hashlib.sha256()
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._over: SourceError | None = None
+        self._waited_before = gate.waited
+
+    # asking
+
+    def get(self, path: str, params: Mapping[str, str | int] | None = None) -> bytes:
+        """The body of one answer, which is JSON."""
+        return self.seal(self.fetch(Ask(path, params or {}), _any_json))
+
+    def fetch(self, ask: Ask, decode: Callable[[bytes], T]) -> Answer[T]:
+        """One answer, tried up to five times; what `decode` finds not to be JSON is asked for again."""
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(TRIES),
+            retry=tenacity.retry_if_exception(lambda e: isinstance(e, SourceError) and e.retry),
+            wait=self._pause,
+            sleep=self._clock.sleep,
+            before_sleep=lambda _state: self._count_retry(),
+            reraise=True,
+        )
+        try:
+            answer = retrying(self._try, ask, decode)
+        except SourceError as error:
+            raise self._given_up(error) from error
+        self._failures = 0
+        return answer
+
+    def ahead(
+        self, asks: Callable[[], Ask | None], decode: Callable[[bytes], T]
+    ) -> Iterator[tuple[Ask, Future[Answer[T]]]]:
+        """Answers in the order of asking, some fetched before they are wanted. `asks` says what to ask for next."""
+        waiting: deque[tuple[Ask, Future[Answer[T]]]] = deque()
+        try:
+            while True:
+                while len(waiting) < self._ahead and (ask := asks()) is not None:
+                    waiting.append((ask, self._pool.submit(self.fetch, ask, decode)))
+                if not waiting:
+                    return
+                yield waiting.popleft()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+    def seal(self, answer: Answer[T]) -> T:
+        """Takes an answer into the proof."""
+        self._root.update(answer.digest)
+        return answer.value
+
+    def close(self) -> None:
+        """Threads end at their next step; the proof is complete."""
+        self._over = self._over or SourceError("the reading was stopped")
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self.proof.root_digest = self._root.hexdigest()
+        self.proof.waited = round(self._gate.waited - self._waited_before, 3)
+
+    # retrying
+
+    def _count_retry(self) -> None:
+        with self._lock:
+            self.proof.retries += 1
+
+    def _pause(self, state: tenacity.RetryCallState) -> float:
+        """Full jitter, or what the source asked for."""
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, SourceError) and error.after is not None:
+            return error.after
+        slow = isinstance(error, Refused) and error.status == 429  # a full window takes seconds to empty
+        return self._random.uniform(0, min(60.0, (5.0 if slow else 1.0) * 2 ** (state.attempt_number - 1)))
+
+    def _given_up(self, error: SourceError) -> SourceError:
+        """The same error, no longer worth a retry. After many in a row the source counts as unreachable."""
+        with self._lock:
+            self._failures = self._failures + 1 if error.retry else 0
+            tired = self._failures >= FAILURES_IN_A_ROW
+        final = error
+        if error.retry:
+            final = _like(error, f"{error} (tried {TRIES} times)")
+        if tired and not isinstance(error, AuthError | Unreachable):
+            final = Unreachable(f"{final}; {FAILURES_IN_A_ROW} requests in a row failed, so no more were sent")
+        if isinstance(final, AuthError | Unreachable):
+            self._over = self._over or final
+        return final
+
+    # one try
+
+    def _try(self, ask: Ask, decode: Callable[[bytes], T]) -> Answer[T]:
+        body = self._authorised(ask)
+        try:
+            return Answer(decode(body), hashlib.sha256(body).digest())
+        except msgspec.ValidationError as error:
+            raise SourceError(f"{ask}: answered in another shape than the API documents: {error}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise SourceError(f"{ask}: answered 200 with something else than JSON: {self._clean(body)}", retry=True) from error
+
+    def _authorised(self, ask: Ask) -> bytes:
+        if self._credentials is None or ask.form is not None:
+            return self._checked(ask, *self._exchange(ask, None))
+        token = self._credentials.token(self)
+        status, headers, body = self._exchange(ask, token)
+        if status == 401:
+            token = self._credentials.renew(self, token)
+            status, headers, body = self._exchange(ask, token)
+        if status == 401:
+            raise AuthError(f"{ask}: a new access token was refused as well (401: {self._clean(body)}). Check the client id.")
+        return self._checked(ask, status, headers, body)
+
+    def _exchange(self, ask: Ask, token: str | None) -> tuple[int, httpx.Headers, bytes]:
+        self._gate.wait()
+        if self._over is not None:
+            raise _like(self._over, str(self._over))
+        with self._lock:
+            self.proof.requests += 1
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        method = "GET" if ask.form is None else "POST"
+        try:
+            with self._client.stream(
+                method, self._base + ask.path, params=ask.params or None, data=ask.form, headers=headers
+            ) as response:
+                return response.status_code, response.headers, _limited(response, ask)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._translated(ask, error) from error
+
+    def _checked(self, ask: Ask, status: int, headers: httpx.Headers, body: bytes) -> bytes:
+        if status == 200:
+            return body
+        after = _retry_after(headers.get("retry-after"), self._clock.now()) if status in (429, 503) else None
+        if status == 429 and after is not None and after <= LONGEST_RETRY_AFTER:
+            self._gate.hold(after)
+        retry = (status == 429 or status >= 500) and (after or 0) <= LONGEST_RETRY_AFTER
+        said = self._clean(body)
+        message = f"{ask}: HTTP {status}: {said}{_advice(status, headers, after)}"
+        raise Refused(message, status, said if _is_json(body) else None, retry=retry, after=after)
+
+    def _translated(self, ask: Ask, error: Exception) -> SourceError:
+        host = urlsplit(self._base).hostname or self._base
+        # h11 quotes an illegal header value, and that may be the token.
+        why = type(error).__name__ if isinstance(error, httpx.LocalProtocolError) else self._clean(str(error).encode())
+        match error:
+            case httpx.ConnectError() | httpx.ConnectTimeout():
+                what = "check the name, the network and the certificate"
+                return Unreachable(f"{ask}: cannot connect to {host}: {why or 'timed out'}; {what}", retry=True)
+            case httpx.TimeoutException():
+                return SourceError(f"{ask}: no answer in {TIMEOUT.read:.0f} s ({type(error).__name__})", retry=True)
+            case httpx.NetworkError() | httpx.RemoteProtocolError() | httpx.DecodingError():
+                return SourceError(f"{ask}: the connection broke off: {why or type(error).__name__}", retry=True)
+            case httpx.InvalidURL() | httpx.UnsupportedProtocol():
+                return Unreachable(f"{ask}: {host!r} is not an address; check the url in the config")
+        return SourceError(f"{ask}: {type(error).__name__}: {why}")
+
+    def _clean(self, body: bytes) -> str:
+        return sanitised(body, self._credentials.secrets() if self._credentials else ())
+
+
+def open_client(transport: httpx.BaseTransport | None, headers: Mapping[str, str]) -> httpx.Client:
+    """Proxies and certificates from the environment are not taken: what a source is read through is in the config."""
+    return httpx.Client(
+        transport=transport, trust_env=False, follow_redirects=False, timeout=TIMEOUT,
+        headers={"Accept": "application/json", "User-Agent": "access-monitor", **headers},
+    )  # fmt: skip
+
+
+def sanitised(body: bytes, secrets: tuple[str, ...] = ()) -> str:
+    """The first 200 characters that a person can read, without tags, control characters or secrets."""
+    text = body[:20_000].decode("utf-8", "replace")
+    for secret in secrets:
+        text = text.replace(secret, "***") if secret else text
+    text = re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", text)
+    text = re.sub(r"(?i)\bbearer\s+\S+|(?<=access_token\":)\s*\"[^\"]*\"?", "***", text)
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return text[:200] or "(nothing)"
+
+
+def _limited(response: httpx.Response, ask: Ask) -> bytes:
+    """The body, unless somebody sends more than any page can be."""
+    chunks, size = [], 0
+    for chunk in response.iter_bytes():
+        size += len(chunk)
+        if size > LONGEST_BODY:
+            raise SourceError(f"{ask}: the answer is longer than {LONGEST_BODY // 2**20} MiB")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _retry_after(value: str | None, now: datetime) -> float | None:
+    """Seconds from now. Seconds or a date are allowed (RFC 9110, 10.2.3); what cannot be read counts as not said."""
+    if value is None:
+        return None
+    try:
+        return max(float(value), 0.0) if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value) else _until(value, now)
+    except (ValueError, TypeError):
+        return None
+
+
+def _until(date: str, now: datetime) -> float:
+    then = parsedate_to_datetime(date)
+    return max((then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now.timestamp(), 0.0)
+
+
+def _advice(status: int, headers: httpx.Headers, after: float | None) -> str:
+    if 300 <= status < 400:
+        host = urlsplit(headers.get("location", "")).hostname or "another address"
+        return f". It redirects to {host}: put the final address in the config"
+    if status == 429 and after is not None and after > LONGEST_RETRY_AFTER:
+        return f". It asks to wait {after:.0f} s; the next poll tries again"
+    return {
+        403: ". The credentials are valid but may not read this: check what they are allowed to",
+        404: ". There is no such thing at this address: check the url in the config",
+        429: ". Something else may use the same credentials: lower the rate in the config",
+    }.get(status, "")
+
+
+def _like(error: SourceError, message: str) -> SourceError:
+    """A fresh copy, since one exception must not be raised by several threads."""
+    if isinstance(error, Refused):
+        return Refused(message, error.status, error.said)
+    return type(error)(message)
+
+
+def _any_json(body: bytes) -> bytes:
+    msgspec.json.decode(body, type=msgspec.Raw)
+    return body
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        _any_json(body)
+    except msgspec.DecodeError:
+        return False
+    return True

@@ -1,0 +1,210 @@
+"""Builds every part from the config. Nothing else constructs one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+from sqlalchemy import Engine
+
+from monitor import config as settings
+from monitor.config import Config, Secret
+from monitor.cycle import Parts, RuleSet, Watched
+from monitor.decide import drift
+from monitor.decide.parse import parse_set, set_digest
+from monitor.deliver.console import Console
+from monitor.deliver.email import Email
+from monitor.deliver.files import Files
+from monitor.deliver.render import Renderer
+from monitor.deliver.slack import SlackBot
+from monitor.deliver.slack_webhook import SlackWebhook
+from monitor.domain.message import Channel, Route
+from monitor.domain.reading import Clock, Progress
+from monitor.errors import ConfigError
+from monitor.rulebook.folder import read_folder
+from monitor.sources.learnworlds import LearnWorlds
+from monitor.store.engine import migrate, open_engine
+
+PACKAGE = Path(__file__).parent
+
+
+def shipped(name: str) -> Path:
+    """A file or folder that comes with the program: inside the wheel, or at the top of a checkout."""
+    inside = PACKAGE / "shipped" / name
+    return inside if inside.exists() else PACKAGE.parent / name
+
+
+def rules_folder(config: Config) -> Path:
+    """The config's folder of rules; the shipped rules while that does not exist and is not asked for."""
+    mine = config.folder / config.rules
+    if mine.is_dir():
+        return mine
+    if "rules" in config.model_fields_set:
+        raise ConfigError([f"rules: there is no folder {mine}"], str(config.path))
+    return shipped("rules")
+
+
+def rule_set(config: Config, today: date) -> RuleSet:
+    """Raises RuleErrors with every fault of every file."""
+    files = read_folder(rules_folder(config))
+    return RuleSet(parse_set(files, today=today), set_digest(files))
+
+
+def renderer(config: Config) -> Renderer:
+    mine = config.folder / config.templates
+    if "templates" in config.model_fields_set and not mine.is_dir():
+        raise ConfigError([f"templates: there is no folder {mine}"], str(config.path))
+    return Renderer([mine, shipped("templates")] if mine.is_dir() else [shipped("templates")])
+
+
+def database(config: Config, *, must_exist: bool = False) -> Engine:
+    """The database, brought to the newest revision. Raises StoreError, or ConfigError when it must be there already."""
+    engine = open_engine(config.database_url) if not must_exist or _exists(config) else None
+    if engine is None:
+        raise ConfigError(
+            [f"there is no database at {config.database_url.removeprefix('sqlite:///')}; "
+             "run `access-monitor poll` first"], str(config.path)
+        )  # fmt: skip
+    migrate(engine)
+    return engine
+
+
+def _exists(config: Config) -> bool:
+    url = config.database_url
+    return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
+
+
+def staging_folder(config: Config) -> Path:
+    url = config.database_url
+    return Path(url.removeprefix("sqlite:///")).resolve().parent if url.startswith("sqlite:///") else config.folder
+
+
+def routes(config: Config) -> tuple[Route, ...]:
+    unknown = [
+        f"routes[{i}].changes: there is no change {name}; there are {', '.join(drift.CHANGE_NAMES)}"
+        for i, route in enumerate(config.routes)
+        for name in route.changes
+        if name not in drift.CHANGE_NAMES
+    ]
+    if unknown:
+        raise ConfigError(unknown, str(config.path))
+    return tuple(
+        Route(tuple(r.to), tuple(s.value for s in r.severity), tuple(r.rule), tuple(r.source), tuple(r.tag), tuple(r.changes))
+        for r in config.routes
+    )
+
+
+def watched(config: Config, source: settings.SourceConfig, key: str, clock: Clock, progress: Progress | None) -> Watched:
+    built = LearnWorlds(
+        name=source.name,
+        url=source.url.rstrip("/"),
+        client_id=source.client_id,
+        token=_secret(source.token, f"{key}.token", config),
+        client_secret=_secret(source.client_secret, f"{key}.client_secret", config),
+        clock=clock,
+        rate=source.rate,
+        confirm_limit=source.confirm_limit,
+        kept_fields=tuple(source.fields),
+        read_members=source.members,
+        read_details=source.role_details,
+        progress=progress,
+    )
+    decides = repr((source.fields, sorted(source.privileged_roles), "1"))  # the number moves when normalising changes
+    return Watched(
+        built, source.kind, source.every.total_seconds(), hashlib.sha256(decides.encode()).hexdigest()[:16],
+        source.admin_limit, frozenset(source.privileged_roles),
+    )  # fmt: skip
+
+
+def _secret(secret: Secret | None, key: str, config: Config) -> str | None:
+    return None if secret is None else secret.read(key, config.folder)
+
+
+def channel(
+    config: Config, receiver: settings.ReceiverConfig, key: str, render: Renderer, stream: IO[str]
+) -> Channel:
+    match receiver:
+        case settings.FilesReceiver():
+            return Files(config.folder / receiver.path, receiver.format, render)
+        case settings.ConsoleReceiver():
+            return Console(stream, render)
+        case settings.SlackReceiver():
+            token = receiver.token.read(f"{key}.token", config.folder)
+            return SlackBot(token, receiver.channel, render, base_url=receiver.base_url)
+        case settings.SlackWebhookReceiver():
+            return SlackWebhook(receiver.url.read(f"{key}.url", config.folder), render)
+        case settings.EmailReceiver():
+            return _email(config, receiver, key, render)
+
+
+def _email(config: Config, receiver: settings.EmailReceiver, key: str, render: Renderer) -> Email:
+    try:
+        return Email(
+            host=receiver.host,
+            port=receiver.port,
+            tls=receiver.tls,
+            username=receiver.username,
+            password=_secret(receiver.password, f"{key}.password", config),
+            sender=receiver.sender,
+            to=receiver.to,
+            renderer=render,
+            message_id_domain=receiver.sender.rpartition("@")[2].strip("> ") or urlsplit(f"//{receiver.host}").hostname or "localhost",
+            ca_file=config.folder / receiver.ca_file if receiver.ca_file else None,
+        )
+    except ValueError as error:
+        raise ConfigError([f"{key}: {error}"], str(config.path)) from error
+
+
+def parts(
+    config: Config,
+    clock: Clock,
+    *,
+    stream: IO[str],
+    progress: Progress | None = None,
+    only: str | None = None,
+    engine: Engine | None = None,
+) -> Parts:
+    """Everything that the line needs. Raises ConfigError, RuleErrors or StoreError; all fallible work is done here."""
+    render = renderer(config)
+    if only is not None and only not in {s.name for s in config.sources}:
+        raise ConfigError([f"sources: there is none called {only}"], str(config.path))
+    return Parts(
+        engine=engine or database(config),
+        clock=clock,
+        rules=rule_set(config, clock.now().date()),
+        routes=routes(config),
+        channels={
+            r.name: channel(config, r, f"receivers[{i}]", render, stream) for i, r in enumerate(config.receivers)
+        },
+        watched={
+            s.name: watched(config, s, f"sources[{i}]", clock, progress)
+            for i, s in enumerate(config.sources)
+            if only in (None, s.name)
+        },
+        staging_folder=staging_folder(config),
+        zone=config.zone,
+        at=fault_hook(),
+    )
+
+
+def fault_hook() -> Callable[[str], None]:
+    """Stops the process dead at a named step, for tests of what survives: ACCESS_MONITOR_KILL_AT="STEP" or "STEP#3"."""
+    wanted, _, count = os.environ.get("ACCESS_MONITOR_KILL_AT", "").partition("#")
+    if not wanted:
+        return lambda _step: None
+    left = int(count or 1)
+
+    def at(step: str) -> None:
+        nonlocal left
+        if step == wanted:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return at

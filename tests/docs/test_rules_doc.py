@@ -1,0 +1,144 @@
+"""docs/rules.md says what is true: its table, its examples and the errors that it shows are made by the program."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from monitor.decide import facts, factsheet, parse, timeline
+from monitor.decide.expressions import Clause
+from monitor.domain.rule import Rule, RuleTest, Verdict
+from monitor.errors import RuleErrors
+
+ROOT = Path(__file__).parents[2]
+DOC = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
+TODAY = date(2026, 6, 15)
+FILE = "rules/contractor-idle-and-privileged.toml"
+
+# What is written instead of what, in the example of the document.
+MISTAKES = (
+    ("'account.idle_days > 30'", "'account.idle_dayz > 30'"),
+    ("'account.idle_days > 30'", "'account.idle_days > \"30\"'"),
+    ("'account.idle_days > 30'", "'now - account.last_login > duration(\"30d\")'"),
+    ("'account.privileged'", "'account.privileged and account.is_admin'"),
+    ("'account.privileged'", "'account.level = \"admin\"'"),
+    ("'account.privileged'", "'account.level == admin'"),
+    ("'account.privileged'", "'account.fields'"),
+    ("'account.privileged'", "'has(account.last_login)'"),
+    ("'account.privileged'", "'role.access_level == \"admin\"'"),
+    ('"high"', '"hihg"'),
+    ('fix_within = "3d"', 'fix_within = "3 days"'),
+    ("severity   =", "severty    ="),
+    ("{account.email}", "{account.mail}"),
+    ('["A.5.18"]', '["5.18"]'),
+    ("2026-10-31", "2028-10-31"),
+    ('expect = "unknown"', 'expect = "unkown"'),
+)
+
+# Polls with a fault.
+FAULTY_POLLS: tuple[dict[str, object], ...] = (
+    {"at": "ten days ago"},
+    {"at": "10d ago", "privileged": True},
+    {"at": "10d ago", "department": "Sales"},
+    {"at": "10d ago", "is_admin": "yes"},
+)
+
+
+def between(marker: str) -> str:
+    found = re.search(rf"<!-- {marker} -->\n(.*?)<!-- /{marker} -->", DOC, re.DOTALL)
+    assert found, f"docs/rules.md lacks <!-- {marker} --> ... <!-- /{marker} -->"
+    return found[1]
+
+
+def example() -> str:
+    return between("example").removeprefix("```toml\n").rpartition("```")[0]
+
+
+def rule() -> Rule:
+    return parse.parse_rule(example(), FILE, today=TODAY)
+
+
+def mistakes() -> str:
+    return "\n".join(_mistake(old, new) for old, new in MISTAKES)
+
+
+def _mistake(old: str, new: str) -> str:
+    assert old in example()
+    with pytest.raises(RuleErrors) as caught:
+        parse.parse_rule(example().replace(old, new, 1), FILE, today=TODAY)
+    return f"```toml\n{new}\n```\n\n```text\n{caught.value}\n```\n"
+
+
+def faulty_polls() -> str:
+    lines = []
+    for poll in FAULTY_POLLS:
+        result = timeline.run_test(rule(), RuleTest("faulty", Verdict.NOTHING, (poll,)))
+        assert not result.passed
+        lines.append(result.message)
+    return "```text\n" + "\n".join(lines) + "\n```\n"
+
+
+def failing() -> str:
+    polls = ({"at": "60d ago", "level": "instructor", "tags": ["contractor"], "last_login": "30d ago"},)
+    result = timeline.run_test(replace(rule(), exemptions=()), RuleTest("failing", Verdict.FINDING, polls))
+    return f"```text\n{result.message}\n```\n"
+
+
+def generated() -> dict[str, str]:
+    made = {"facts": factsheet.markdown(), "mistakes": mistakes(), "polls": faulty_polls(), "failing": failing()}
+    made["samples"] = "\n".join(f"```toml\n# {kind}\n{factsheet.sample(kind)}```\n" for kind in facts.KINDS)
+    return {marker: text.strip() for marker, text in made.items()}
+
+
+@pytest.mark.parametrize("marker", ["facts", "mistakes", "polls", "failing", "samples"])
+def test_generated_parts_are_fresh(marker: str) -> None:
+    """The table of facts and the messages are those of the program; `python -m tests.docs.test_rules_doc` renews them."""
+    assert between(marker).strip() == generated()[marker]
+
+
+def test_the_example_is_a_rule_whose_tests_pass() -> None:
+    """Whoever copies the example has a working rule."""
+    results = timeline.run_tests(rule())
+    assert [r.message for r in results if not r.passed] == []
+    assert {t.expect for t in rule().tests} == {Verdict.FINDING, Verdict.NOTHING, Verdict.UNKNOWN}
+
+
+def test_every_shown_clause_compiles() -> None:
+    """Each clause in the table of clauses can be used as it stands, and is true or false on the sample."""
+    written = [c for line in between("clauses").splitlines()[2:] for c in re.findall(r"`([^`]+)`", line.split(" | ")[1])]
+    assert len(written) >= 15
+    for text in written:
+        assert Clause(text, "account").holds(parse.sample("account", facts.readable("account"))) in (True, False)
+
+
+@pytest.mark.parametrize("model", [parse._Rule, parse._Test, parse._Exemption])
+def test_every_key_is_described(model: type[parse._Strict]) -> None:
+    """There is a row for every key that a rule file may have."""
+    assert [key for key in model.model_fields if f"\n| `{key}` |" not in DOC] == []
+
+
+def test_every_key_of_a_poll_is_described() -> None:
+    """There is a row for every word that is special in a poll."""
+    assert [key for key in timeline.CONTROL_KEYS if f"\n| `{key}` |" not in DOC] == []
+
+
+def test_the_limit_of_the_source_is_said() -> None:
+    """Nobody should believe that a rule sees the permissions inside a role."""
+    assert "not the permissions inside it" in DOC
+
+
+def _renew() -> None:
+    text = DOC
+    for marker, made in generated().items():
+        text = re.sub(
+            rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", lambda m, t=made: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL
+        )
+    (ROOT / "docs" / "rules.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _renew()
