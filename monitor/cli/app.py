@@ -81,8 +81,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _say(error: MonitorError) -> None:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    many = isinstance(error, (ConfigError, RuleErrors)) and len(error.problems) > 1
     for line in str(error).splitlines():
         console.print(line if line.startswith(" ") else f"error: {line}", markup=False, style="red")
-    if many:
+    if isinstance(error, (ConfigError, RuleErrors)) and len(error.problems) > 1:
         console.print(f"{len(error.problems)} problems", style="red")

@@ -25,8 +25,8 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
     return event
 
 
-def set_up(style: str) -> None:
-    """`style`: text or json. Third-party libraries go through the same chain, from WARNING on."""
+def set_up(style: str, *, quiet: bool = False) -> None:
+    """`style`: text or json; `quiet`: warnings only. Third-party libraries go through the same chain, from WARNING on."""
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -49,6 +49,7 @@ def set_up(style: str) -> None:
     root.setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, last],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING if quiet else logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )

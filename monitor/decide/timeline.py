@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -113,7 +114,7 @@ def _typed(values: dict[str, Any], like: Mapping[str, Any], number: int) -> dict
         if isinstance(like[key], timedelta):
             typed[key] = NOW - _moment(value, where)
         elif type(value) is not type(like[key]):
-            raise ValueError(f"{where} is {value!r}; write something like {like[key]!r}")
+            raise ValueError(f"{where} is {value!r}; write something like {json.dumps(like[key])}")
         else:
             typed[key] = value
     return typed

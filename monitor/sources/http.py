@@ -243,7 +243,8 @@ class Reader:
         except msgspec.ValidationError as error:
             raise SourceError(f"{ask}: answered in another shape than the API documents: {error}") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise SourceError(f"{ask}: answered 200 with something else than JSON: {self._clean(body)}", retry=True) from error
+            said = self._clean(body)
+            raise SourceError(f"{ask}: answered 200 with something else than JSON: {said}", retry=True) from error
 
     def _authorised(self, ask: Ask) -> bytes:
         if self._credentials is None or ask.form is not None:
@@ -254,7 +255,8 @@ class Reader:
             token = self._credentials.renew(self, token)
             status, headers, body = self._exchange(ask, token)
         if status == 401:
-            raise AuthError(f"{ask}: a new access token was refused as well (401: {self._clean(body)}). Check the client id.")
+            said = self._clean(body)
+            raise AuthError(f"{ask}: a new access token was refused as well (401: {said}). Check the client id")
         return self._checked(ask, status, headers, body)
 
     def _exchange(self, ask: Ask, token: str | None) -> tuple[int, httpx.Headers, bytes]:

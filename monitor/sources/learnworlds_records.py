@@ -44,7 +44,7 @@ class User(Struct):
     is_suspended: bool | None = None
     role: UserRole | None = None
     created: float | None = None
-    last_login: float | None | UnsetType = UNSET
+    last_login: float | UnsetType | None = UNSET
     tags: list[str] | None = None
     fields: Fields = None
     utms: Fields = None
@@ -99,10 +99,12 @@ class UserRoleDetail(Struct):
 
 
 class Meta(Struct):
-    totalPages: int  # noqa: N815 (the API's own name)
+    """`totalItems` is no proof of anything: the API calls it the number of items in this page (API v2)."""
+
+    totalPages: int
     page: int | None = None
-    totalItems: int | None = None  # noqa: N815
-    itemsPerPage: int | None = None  # noqa: N815
+    totalItems: int | None = None
+    itemsPerPage: int | None = None
 
 
 class Page(Struct):

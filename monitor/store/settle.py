@@ -135,7 +135,7 @@ def _changed(staging: Staging, drift: Drift) -> dict[str, list[str]]:
         (staging.source_id,),
     ).fetchall()
     moved_away: dict[str, list[str]] = {}
-    updates, changes = [], []
+    updates, changes = [], list[Change]()
     for pk, *values in rows:
         seen, before = _version(values[: len(_READ)]), _version(values[len(_READ) :])
         after = drift.advance(before, seen.account, seen.privileged, staging.at)
@@ -157,7 +157,7 @@ def _new(staging: Staging, drift: Drift, moved_away: dict[str, list[str]]) -> No
         db.execute("UPDATE accounts SET state = 'new' WHERE state IS NULL")
         return
     rows = db.execute(f"SELECT {', '.join(_READ)}, email_key FROM accounts WHERE state IS NULL").fetchall()  # noqa: S608
-    updates, changes = [], []
+    updates, changes = [], list[Change]()
     for *values, email_key in rows:
         version = _version(values)
         earlier = sorted(_earlier_holders(staging, version.account.id, email_key, moved_away))
@@ -221,7 +221,7 @@ def recorded_roles(staging: Staging) -> dict[str, RoleVersion]:
     )
     return {
         r[0]: RoleVersion(
-            Role(*r[:4], None if r[4] is None else bool(r[4])),
+            Role(r[0], r[1], r[2], r[3], None if r[4] is None else bool(r[4])),
             moment(r[5]) or staging.at,
             moment(r[6]) or staging.at,
             tuple(_loads(r[7])),
@@ -241,7 +241,8 @@ def recorded_groups(staging: Staging) -> dict[str, GroupVersion]:
 
 def _group(r: Any) -> Group:
     courses, tags = (None if x is None else tuple(_loads(x)) for x in r[4:6])
-    return Group(*r[:4], courses, tags, None if r[6] is None else bool(r[6]), moment(r[7]))
+    enrolls = None if r[6] is None else bool(r[6])
+    return Group(r[0], r[1], r[2], r[3], courses, tags, enrolls, moment(r[7]))
 
 
 def _roles(staging: Staging, drift: Drift, settled: Settled) -> None:

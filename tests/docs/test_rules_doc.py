@@ -67,10 +67,11 @@ def mistakes() -> str:
 
 
 def _mistake(old: str, new: str) -> str:
-    assert old in example()
+    right, wrong = example(), example().replace(old, new, 1)
     with pytest.raises(RuleErrors) as caught:
-        parse.parse_rule(example().replace(old, new, 1), FILE, today=TODAY)
-    return f"```toml\n{new}\n```\n\n```text\n{caught.value}\n```\n"
+        parse.parse_rule(wrong, FILE, today=TODAY)
+    line = next(w for r, w in zip(right.splitlines(), wrong.splitlines(), strict=True) if w != r)
+    return f"```toml\n{line.strip()}\n```\n\n```text\n{caught.value}\n```\n"
 
 
 def faulty_polls() -> str:

@@ -2,11 +2,13 @@
 
 from alembic import context
 
-from monitor.store import tables
+from sqlmodel import SQLModel
+
+import monitor.store.tables  # noqa: F401  # declares them
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=tables.SQLModel.metadata,
+    target_metadata=SQLModel.metadata,
     render_as_batch=True,
     transactional_ddl=False,
 )

@@ -1,0 +1,147 @@
+"""One made-up notification of every kind, for checking templates and for showing what they look like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from monitor.domain.message import Notification, Reason
+
+AT = datetime(2026, 11, 24, 2, 10, tzinfo=UTC)
+_AT = "2026-11-24T02:10:00Z"
+
+FINDING: dict[str, Any] = {
+    "fingerprint": "9f2c7a4be1d03a55",
+    "rule": "admin-kept-after-role-change",
+    "title": "ann.bee@example.test kept admin access after a role change",
+    "severity": "high",
+    "status": "open",
+    "verdict": "finding",
+    "exempt_until": None,
+    "silenced_until": None,
+    "source": "acme-school",
+    "subject": {"kind": "account", "id": "5ea173beca205e67b47f4552", "email": "ann.bee@example.test", "name": "Ann Bee"},
+    "opened_at": _AT,
+    "resolved_at": None,
+    "resolution": None,
+    "resolution_detail": None,
+    "owner": "it-security@example.test",
+    "due_at": "2026-11-26T02:10:00Z",
+    "evidence": [
+        {"clause": "account.is_admin", "facts": {"account.is_admin": True}},
+        {"clause": 'account.level != "admin"', "facts": {"account.level": "user"}},
+        {"clause": '"admin" in account.past_levels', "facts": {"account.past_levels": ["admin", "instructor"]}},
+        {
+            "clause": "",
+            "facts": {
+                "account.role": "Sales",
+                "account.role_changed": "2026-11-14T02:10:00Z",
+                "account.last_login": "2026-11-23T17:42:00Z",
+            },
+        },
+    ],
+    "snapshot": 42,
+    "description": "Access should follow the role. This account held an administrative role earlier, has another role now,\n"
+    "and is still an administrator.\n",
+    "runbook": "1. Ask the holder's manager whether the new role needs administrative access.\n"
+    "2. If not, remove the admin flag in LearnWorlds (Users > the user > Role). The finding closes when a later poll\n"
+    "   no longer sees it.\n",
+    "controls": {"soc2": ["CC6.3"], "iso27001": ["A.5.18", "A.8.2"]},
+    "tags": ["leavers"],
+}
+RESOLVED: dict[str, Any] = FINDING | {
+    "status": "resolved",
+    "verdict": "nothing",
+    "opened_at": "2026-11-20T22:10:00Z",
+    "resolved_at": _AT,
+    "resolution": "fixed",
+    "resolution_detail": "no longer holds: account.is_admin",
+    "open_for": 273600.0,
+}
+_PEOPLE = ("Ann Bee", "Bo Dahl", "Cleo Ek", "Dina Falk", "Edo Gil", "Fay Holm", "Gus Ito", "Hal Jones", "Ida Kuhn", "Jo Li")
+_RULES = {
+    "critical": ("suspended-still-manages", "{} is suspended and still manages a group"),
+    "high": ("admin-kept-after-role-change", "{} kept admin access after a role change"),
+    "medium": ("idle-admin", "{} is an administrator and has not signed in for 90 days"),
+    "low": ("no-company", "{} has no company"),
+}
+
+
+def _listed(number: int) -> Iterator[dict[str, Any]]:
+    for severity, many in (("critical", 2), ("high", 7), ("medium", 12), ("low", 10)):
+        rule, title = _RULES[severity]
+        for i in range(min(many, number)):
+            name = _PEOPLE[i % len(_PEOPLE)]
+            email = f"{name.lower().replace(' ', '.')}{i // len(_PEOPLE) or ''}@example.test"
+            short = {k: v for k, v in FINDING.items() if k not in ("description", "runbook", "controls")}
+            yield short | {
+                "severity": severity, "rule": rule, "title": title.format(email), "fingerprint": f"{rule[:8]}{i:04}",
+                "subject": {"kind": "account", "id": f"{severity}{i:04}", "email": email, "name": name},
+            }  # fmt: skip
+
+
+def _change(name: str, field: str | None, before: Any, after: Any, names: list[str], kind: str = "changed") -> dict[str, Any]:
+    email = f"{name.lower().replace(' ', '.')}@example.test"
+    return {
+        "snapshot": 42, "source": "acme-school", "kind": kind, "field": field, "before": before, "after": after, "names": names,
+        "subject": {"kind": "account", "id": f"5ea173be{len(email):04}", "email": email, "name": name},
+    }  # fmt: skip
+
+
+_CHANGES = [
+    _change("Ann Bee", "status", "active", "suspended", ["suspended"]),
+    _change("Bo Dahl", "is_admin", False, True, ["privileged_granted", "flag_changed"]),
+    _change("Cleo Ek", None, None, None, ["joined"], "created"),
+    _change("Dina Falk", "role", "Instructor", "Sales", ["role_changed"]),
+]
+
+
+def sample(reason: Reason, **content: Any) -> Notification:
+    """The made-up notification for a reason; keywords replace parts of its content."""
+    said = {"reason": reason.value, "at": _AT, "source": "acme-school", **_CONTENTS[reason]()} | content
+    name = f"{list(Reason).index(reason):08x}-5a1e-5eed-8000-000000000001"
+    return Notification(name, "security", reason, f"sample:{reason.value}", said, AT, first_attempt_at=AT)
+
+
+def _operations() -> dict[str, Any]:
+    return {
+        "title": "acme-school could not be read whole: the poll was partial",
+        "message": "acme-school could not be read whole: the poll was partial",
+        "what_to_do": "Findings of what was not read stay as they were. Run `access-monitor check` to see whether it can be reached.",
+        "detail": ["users: page 7 of 12 answered 502 five times", "groups: the source said 41, 40 were read"],
+    }
+
+
+def _baseline() -> dict[str, Any]:
+    counts = {"critical": 2, "high": 7, "medium": 12, "low": 10}
+    return {
+        "title": "31 findings existed in acme-school before we looked",
+        "findings": list(_listed(99)), "counts": counts, "accounts": 4127, "privileged": 38,
+    }  # fmt: skip
+
+
+_CONTENTS = {
+    Reason.OPENED: lambda: {"title": FINDING["title"], "finding": FINDING},
+    Reason.REOPENED: lambda: {"title": FINDING["title"], "finding": FINDING},
+    Reason.RESOLVED: lambda: {"title": FINDING["title"], "finding": RESOLVED},
+    Reason.BASELINE: _baseline,
+    Reason.CHANGES: lambda: {"title": "4 changes in acme-school", "changes": _CHANGES},
+    Reason.OPERATIONS: _operations,
+    Reason.TEST: lambda: {"title": "A test message"},
+}
+
+
+def samples() -> Iterator[Notification]:
+    """Every reason, and the edges of each: nothing found, nothing to add, no owner's date."""
+    for reason in Reason:
+        yield sample(reason)
+    bare = FINDING | {
+        "due_at": None, "evidence": [], "controls": {}, "tags": [], "description": "", "runbook": "", "snapshot": 0,
+        "subject": {"kind": "source", "id": "acme-school", "email": None, "name": None},
+    }  # fmt: skip
+    yield sample(Reason.OPENED, finding=bare)
+    yield sample(Reason.RESOLVED, finding=RESOLVED | {"resolution": "gone", "resolution_detail": None, "owner": ""})
+    yield sample(Reason.BASELINE, findings=[], counts={}, accounts=0, privileged=0, title="0 findings existed before we looked")
+    yield sample(Reason.CHANGES, changes=_CHANGES[:1], title="1 change in acme-school")
+    yield sample(Reason.OPERATIONS, detail=[], what_to_do="")

@@ -1,0 +1,123 @@
+"""How values read: the filters of every template. Pure functions of plain JSON values; escaping comes after them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from monitor.deliver.clean import lines, one_line, shortened
+
+# shape and word, not colour alone: the same marks on a phone, on paper and in a terminal
+MARKS = {"critical": "◆ CRITICAL", "high": "▲ HIGH", "medium": "● MEDIUM", "low": "○ LOW"}
+COLOURS = {"critical": "#8e1b3a", "high": "#b3261e", "medium": "#8a5a00", "low": "#4a5560"}
+CALM = "#1d6b4f"
+FRAMEWORKS = {"soc2": "SOC 2", "iso27001": "ISO 27001", "nist80053": "NIST 800-53", "pci": "PCI DSS", "cis": "CIS"}
+
+
+class Lines(str):
+    """A text whose line breaks are meant."""
+
+
+def mark(severity: Any) -> str:
+    return MARKS.get(str(severity), str(severity).upper())
+
+
+def colour(severity: Any) -> str:
+    """Only for drawing: never a value of a stranger."""
+    return COLOURS.get(str(severity), CALM)
+
+
+def moment(text: Any) -> datetime | None:
+    """An RFC 3339 text as an aware time in UTC, or None when it is none."""
+    try:
+        parsed = datetime.fromisoformat(text) if isinstance(text, str) and text[4:5] == "-" else None
+    except ValueError:
+        return None
+    return parsed.astimezone(UTC) if parsed is not None and parsed.tzinfo is not None else None
+
+
+def time(text: Any) -> str:
+    parsed = moment(text)
+    return str(text) if parsed is None else f"{parsed.day} {parsed:%b %Y %H:%M} UTC"
+
+
+def duration(seconds: Any) -> str:
+    """The two largest units: "3 d 4 h"."""
+    left = round(abs(float(seconds)))
+    parts = []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if left >= size and len(parts) < 2:
+            parts.append(f"{left // size} {unit}")
+        elif parts:
+            break  # "3 d", not "3 d 5 min"
+        left %= size
+    return " ".join(parts) or "0 s"
+
+
+def ago(then: Any, now: Any) -> str:
+    """How far apart two RFC 3339 times are; empty when one of them is none."""
+    first, last = moment(then), moment(now)
+    return "" if first is None or last is None else duration((last - first) / timedelta(seconds=1))
+
+
+def value(fact: Any) -> str:
+    """A fact as people read it."""
+    if fact is None:
+        return "not reported"
+    if isinstance(fact, bool):
+        return "yes" if fact else "no"
+    if isinstance(fact, list):
+        return ", ".join(map(value, fact)) or "none"
+    if isinstance(fact, Mapping):
+        return ", ".join(f"{k}: {value(v)}" for k, v in fact.items()) or "none"
+    return time(fact) if moment(fact) else ("empty" if fact == "" else str(fact))
+
+
+def who(subject: Mapping[str, Any]) -> str:
+    """The best short name of a subject."""
+    return str(subject.get("name") or subject.get("email") or subject.get("id"))
+
+
+def about(subject: Mapping[str, Any]) -> str:
+    """What identifies a subject beside its short name."""
+    known = [subject.get("email"), f"{subject.get('kind')} {subject.get('id')}"]
+    return " · ".join(str(k) for k in known if k and k != who(subject))
+
+
+def cut(text: Any, most: int = 120) -> str:
+    return shortened(one_line(str(text)), most)
+
+
+def kept_lines(text: Any) -> Lines:
+    """For what the rule's author wrote: its line breaks are kept."""
+    return Lines(lines(str(text)).strip())
+
+
+def indented(text: Any, by: int = 4) -> Lines:
+    return Lines(lines(str(text)).strip().replace("\n", "\n" + " " * by))
+
+
+def code(text: Any) -> str:
+    """As code in Slack. A backtick inside would end it."""
+    return f"`{one_line(str(text)).replace('`', 'ˋ') or ' '}`"
+
+
+def framework(name: Any) -> str:
+    return FRAMEWORKS.get(str(name), str(name))
+
+
+def words(name: Any) -> str:
+    """"privileged_granted" as "privileged granted"."""
+    return str(name).replace("_", " ")
+
+
+def plural(number: Any, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "mark": mark, "colour": colour, "time": time, "duration": duration, "ago": ago, "value": value, "who": who,
+    "about": about, "cut": cut, "lines": kept_lines, "indented": indented, "code": code, "framework": framework,
+    "words": words, "plural": plural,
+}  # fmt: skip

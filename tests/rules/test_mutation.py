@@ -1,0 +1,83 @@
+"""The shipped rules' own tests are strong: a rule that is made a little wrong fails at least one of them."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from monitor.decide import timeline
+from monitor.decide.parse import parse_set
+from monitor.domain.rule import Rule
+
+RULES = Path(__file__).parents[2] / "rules"
+SEED, SLICE = 20260615, 20
+TEXT_OR_NUMBER = re.compile(r"\"[^\"]*\"|\b\d+\b")
+TEXT_OR_COMPARISON = re.compile(r"\"[^\"]*\"|<=|>=|==|!=|<|>")
+NEAR = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "=="}
+SIDES = re.compile(r"\s*(?:\|\||&&)\s*")
+
+
+class Mutant(NamedTuple):
+    what: str
+    rule: Rule
+
+
+def shipped() -> tuple[Rule, ...]:
+    files = {str(p): p.read_text(encoding="utf-8") for p in RULES.rglob("*.toml")}
+    return parse_set(files, today=date(2026, 6, 15))
+
+
+def mutants(rule: Rule) -> Iterator[Mutant]:
+    for i, clause in enumerate(rule.match):
+        dropped = (*rule.match[:i], *rule.match[i + 1 :])
+        yield Mutant(f"{rule.id}: without {clause}", replace(rule, match=dropped))
+        for other in _others(clause):
+            changed = (*rule.match[:i], other, *rule.match[i + 1 :])
+            yield Mutant(f"{rule.id}: {other}  instead of  {clause}", replace(rule, match=changed))
+
+
+def _others(clause: str) -> Iterator[str]:
+    yield f"!({clause})"
+    for found in TEXT_OR_NUMBER.finditer(clause):
+        if not found[0].startswith('"'):
+            yield from (_spliced(clause, found, str(int(found[0]) + by)) for by in (-1, 1))
+    for found in TEXT_OR_COMPARISON.finditer(clause):
+        if found[0] in NEAR:
+            yield _spliced(clause, found, NEAR[found[0]])
+    inner = clause.removeprefix("!(").removesuffix(")") if clause.startswith("!(") else clause
+    sides = SIDES.split(inner)
+    if len(sides) > 1:
+        yield from (clause.replace(inner, side) for side in sides)
+
+
+def _spliced(text: str, found: re.Match[str], new: str) -> str:
+    return text[: found.start()] + new + text[found.end() :]
+
+
+def survives(mutant: Mutant) -> bool:
+    return all(result.passed for result in timeline.run_tests(mutant.rule))
+
+
+def score(chosen: list[Mutant]) -> list[str]:
+    survivors = [m.what for m in chosen if survives(m)]
+    print(f"\nmutation score: {len(chosen) - len(survivors)} of {len(chosen)} mutants of the shipped rules are caught")
+    return survivors
+
+
+def test_a_sample_of_mutants_is_caught() -> None:
+    """A seeded sample of the wrong rules; all of them are tried when long checks are asked for."""
+    every = [m for rule in shipped() for m in mutants(rule)]
+    assert score(random.Random(SEED).sample(every, SLICE)) == []  # noqa: S311
+
+
+@pytest.mark.long
+def test_every_mutant_is_caught() -> None:
+    """No clause can be dropped, negated or shifted by one without a test of its rule that fails."""
+    assert score([m for rule in shipped() for m in mutants(rule)]) == []

@@ -1,0 +1,261 @@
+"""Rule files: what is right is read as written, and every mistake is named with file, line and what to do."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+
+import pytest
+
+from monitor.decide.parse import duration, parse_rule, parse_set, set_digest
+from monitor.domain.rule import Closes, RuleStatus, Severity, Verdict
+from monitor.errors import RuleErrors
+
+TODAY = date(2026, 6, 15)
+FILE = "rules/people/idle-admin.toml"
+GOOD = """\
+id         = "idle-admin"
+title      = "{account.email} is idle"
+severity   = "high"
+owner      = "it@example.com"
+fix_within = "2d"
+for_each   = "account"
+closes     = "fixed"
+description = "account.is_admin is not enough. See below."
+runbook = \"\"\"
+1. Ask.
+\"\"\"
+match = [
+  'account.is_admin && account.idle_days > 9',
+  'account.is_admin',
+  'account.idle_days > 90',
+]
+evidence = [
+  'account.role',
+]
+
+[controls]
+soc2 = ["CC6.3"]
+
+[[exemptions]]
+subject     = "ann@example.com"
+reason      = "On leave"
+approved_by = "head@example.com"
+expires     = 2026-12-31
+
+[[tests]]
+name   = "first"
+expect = "finding"
+polls  = [ { at = "1d ago", is_admin = true, last_login = "91d ago" } ]
+
+[[tests]]
+name   = "second"
+expect = "nothing"
+polls  = [ { at = "1d ago" } ]
+"""
+
+# What is written instead of what; the line that is named; what the message says.
+MISTAKES = [
+    # TOML itself
+    ('severity   = "high"', "severity   = high", 3, "not valid TOML"),
+    ('title      = "{', 'id = "twice"\ntitle = "{', 2, "not valid TOML: Cannot overwrite a value"),
+    ("polls  = [ { at = \"1d ago\" } ]\n", "polls  = [ { at = \"1d ago\" }", 38, "not valid TOML: Unclosed array"),
+    # keys
+    ('severity   = "high"\n', "", 1, "severity: is missing; add it"),
+    ("severity ", "severty ", 3, "severty: is no key here; did you mean severity?"),
+    ("owner      =", "colour = 1\nowner      =", 4, "colour: is no key here; there are id, title, severity"),
+    ('reason      = "On leave"\n', "", 24, "exemptions.0.reason: is missing; add it"),
+    ("approved_by", "aproved_by", 27, "exemptions.0.aproved_by: is no key here; did you mean approved_by?"),
+    ('name   = "second"', 'nam    = "second"', 36, "tests.1.nam: is no key here; did you mean name?"),
+    # values
+    ('"idle-admin"', '"Idle Admin"', 1, "id: must be lower-case words joined by hyphens, like dormant-account"),
+    ('"idle-admin"', '"idle-boss"', 1, 'id: "idle-boss" is unlike the file name; call the file idle-boss.toml'),
+    ('"{account.email} is idle"', '""', 2, "title: is empty or too short; say a little more"),
+    ('"high"', '"hihg"', 3, "severity: Input should be 'low', 'medium', 'high' or 'critical'"),
+    ('"2d"', '"two days"', 5, 'fix_within: "two days" is no duration: write a number and s, m, h or d, like "90d"'),
+    ('"account"', '"person"', 6, "for_each: Input should be 'account', 'role', 'group' or 'source'"),
+    ('"fixed"', '"soon"', 7, 'closes: "soon" is no way to close; write "fixed", "acknowledged" or "after 14d"'),
+    ('"fixed"', '"after 14"', 7, 'closes: "14" is no duration: write a number'),
+    ("1. Ask.", "", 9, "runbook: an active rule needs one: what should the reader do?"),
+    ("'account.is_admin',", "5,", 12, "match.1: Input should be a valid string"),
+    ("{account.email}", "{account.emial}", 2, "title: there is no fact account.emial; did you mean account.email?"),
+    ("{account.email}", "{account.email", 2, 'title: a brace has no partner; a fact is written like "{account.email}"'),
+    ("'account.role'", "'account.rol'", 18, "evidence: there is no fact account.rol; did you mean account.role?"),
+    ('"CC6.3"', '"CC63"', 22, "controls.soc2: there is no control CC63; write it like CC6.3"),
+    ("soc2 =", "soc3 =", 22, "controls.soc3: unknown framework; known: soc2, iso27001, nist, cis"),
+    ("2026-12-31", "2027-06-17", 25, "exemptions: ann@example.com is exempt until 2027-06-17; a year at most"),
+    ('"On leave"', '""', 26, "exemptions.0.reason: is empty or too short; say a little more"),
+    ("2026-12-31", '"whenever"', 28, "exemptions.0.expires: Input should be a valid date"),
+    ('"nothing"', '"nothin"', 37, "tests.1.expect: Input should be 'finding', 'nothing', 'unknown' or 'exempt'"),
+    ('[ { at = "1d ago" } ]', "[]", 38, "tests.1.polls: is empty; write at least one"),
+]
+
+# A clause; the column that is named; what the message says.
+CLAUSES = [
+    ("account.idle_dayz > 90", 1, "there is no fact account.idle_dayz; did you mean account.idle_days?"),
+    ("account.is_admin && account.levle == 'x'", 21, "there is no fact account.levle; did you mean account.level?"),
+    ("person.active", 1, "there is no fact person.active; `access-monitor rules facts` lists them"),
+    ('role.title == "x"', 1, "there is no fact role.title in a rule for_each account; it may read account.* and now"),
+    ("account.level == admin", 18, 'there is no fact admin; a text needs quotes, like "admin"'),
+    ("size(account) > 0", 6, "account is no fact by itself; ask for one of its facts, like account.id"),
+    ('account.idle_days > "90"', 19, "> cannot be applied to (int, string); both sides must be of one type"),
+    ("account.idle_days > 90.5", 19, "> cannot be applied to (int, double); write a whole number"),
+    ("now - account.created > 90", 23, "> cannot be applied to (duration, int); write days as days(90)"),
+    ("now - account.created > days(90) && account.is_admn", 37, "did you mean account.is_admin?"),
+    ('account.tags.contains("x")', 22, 'for a list write "x" in account.tags'),
+    ('account.level = "admin"', 15, "= is not written so here; write =="),
+    ("account.is_admin and account.privileged", 18, "and is not written so here; write &&"),
+    ("account.is_admin or account.privileged", 18, "or is not written so here; write ||"),
+    ("account.idle_days > 90d", 23, "a number takes no unit; write days(90)"),
+    ("account.is_admin &&", 20, "the clause ends too early; complete it"),
+    ("account.idle_days", 1, "a clause must be true or false; this one is int: compare it with something"),
+    ("account.tags.map(t, t)", 1, "a clause must be true or false; this one is list"),
+    ("has(account.email)", 1, "has() does not work on facts; ask a named fact"),
+    ('now - account.created > duration("90d")', 1, "no such duration; write days(90)"),
+    ('account.created < timestamp("May")', 1, 'no such time; write timestamp("2026-03-01T00:00:00Z")'),
+    ('account.email.matches("(")', 1, "not a regular expression"),
+    ('account.past_levels[7] == "admin"', 1, 'the list can be shorter; write "x" in account.past_levels'),
+    ("1 / 0 == 1", 1, "divides by zero"),
+    (f'account.name == "{"x" * 1000}"', 1, "the clause has 1018 characters; 1000 are allowed. Split it into several"),
+]
+
+
+def faults(text: str, file: str = FILE) -> list[str]:
+    with pytest.raises(RuleErrors) as caught:
+        parse_rule(text, file, today=TODAY)
+    return caught.value.problems
+
+
+def test_a_good_file_is_read_as_written() -> None:
+    """Everything in the file is in the rule, in our types."""
+    rule = parse_rule(GOOD, FILE, today=TODAY)
+    assert (rule.id, rule.severity, rule.status, rule.for_each) == (
+        "idle-admin", Severity.HIGH, RuleStatus.ACTIVE, "account",
+    )  # fmt: skip
+    assert rule.match == (
+        "account.is_admin && account.idle_days > 9", "account.is_admin", "account.idle_days > 90",
+    )  # fmt: skip
+    assert (rule.fix_within, rule.closes, rule.runbook) == (timedelta(days=2), Closes(), "1. Ask.")
+    assert [(e.subject, e.expires) for e in rule.exemptions] == [("ann@example.com", date(2026, 12, 31))]
+    assert [(t.name, t.expect) for t in rule.tests] == [("first", Verdict.FINDING), ("second", Verdict.NOTHING)]
+    assert (rule.controls, rule.evidence, rule.file) == ({"soc2": ("CC6.3",)}, ("account.role",), FILE)
+
+
+@pytest.mark.parametrize(("old", "new", "line", "said"), MISTAKES, ids=[m[3][:50] for m in MISTAKES])
+def test_every_mistake_is_named_with_its_place(old: str, new: str, line: int, said: str) -> None:
+    """File and line come first, then the key, then what is wrong and what to write instead."""
+    assert GOOD.count(old) >= 1
+    found = faults(GOOD.replace(old, new, 1) if "is_admin'," not in old else GOOD.replace("  " + old, "  " + new))
+    assert any(re.match(rf"{re.escape(FILE)}:{line}(:\d+)?: ", p) and said in p for p in found), found
+
+
+@pytest.mark.parametrize(("clause", "column", "said"), CLAUSES, ids=[c[0][:40] for c in CLAUSES])
+def test_every_faulty_clause_is_named_with_its_place(clause: str, column: int, said: str) -> None:
+    """Line of the file, number of the clause and column in it; and what to write instead."""
+    quotes = "'''" if "'" in clause else "'"
+    (found,) = faults(GOOD.replace("'account.idle_days > 90'", quotes + clause + quotes))
+    assert found.startswith(f"{FILE}:15: clause 3, column {column}: ")
+    assert said in found
+
+
+def test_a_wrong_name_is_underlined() -> None:
+    """The clause is shown with a caret below the start of the name, also behind days(n)."""
+    clause = "now - account.created > days(90) && account.is_admn"
+    (found,) = faults(GOOD.replace("account.idle_days > 90", clause))
+    assert found.splitlines()[1:] == [f"    {clause}", " " * (4 + clause.index("account.is_admn")) + "^"]
+
+
+def test_all_faults_of_a_file_are_named_at_once() -> None:
+    """Nobody should have to start the check five times."""
+    wrong = GOOD.replace("account.idle_days > 90", "account.idle_dayz > 90").replace("CC6.3", "CC63")
+    assert len(faults(wrong.replace("2026-12-31", "2030-12-31"))) == 3
+
+
+def test_a_clause_is_found_by_its_own_line() -> None:
+    """The text of a clause may also stand in the description, or in another clause above."""
+    (found,) = faults(GOOD.replace("\n  'account.is_admin',", "\n  'account.is_admi',"))
+    assert found.startswith(f"{FILE}:14: clause 2, column 1: ")
+
+
+def test_a_draft_needs_no_runbook() -> None:
+    """One may try a rule before knowing what to do about its findings."""
+    draft = GOOD.replace('severity   = "high"', 'severity   = "high"\nstatus = "draft"').replace("1. Ask.", "")
+    assert parse_rule(draft, FILE, today=TODAY).status is RuleStatus.DRAFT
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("fixed", Closes()),
+        ("acknowledged", Closes(acknowledged=True)),
+        ("after 14d", Closes(acknowledged=True, after=timedelta(days=14))),
+        ("after 36h", Closes(acknowledged=True, after=timedelta(hours=36))),
+    ],
+)
+def test_closes(text: str, meant: Closes) -> None:
+    """A finding ends fixed, acknowledged, or by itself after a time."""
+    assert parse_rule(GOOD.replace('"fixed"', f'"{text}"'), FILE, today=TODAY).closes == meant
+
+
+@pytest.mark.parametrize("control", ["CC6.3", "A1.2", "C1.1", "PI1.4", "P4.2"])
+def test_controls_of_soc2(control: str) -> None:
+    """All five categories of the trust services criteria are known."""
+    assert parse_rule(GOOD.replace("CC6.3", control), FILE, today=TODAY).controls == {"soc2": (control,)}
+
+
+def test_an_exemption_may_last_a_year_and_may_have_expired() -> None:
+    """366 days are allowed; one that expired stays in the file as a record."""
+    for day in ("2027-06-16", "2020-01-01"):
+        assert parse_rule(GOOD.replace("2026-12-31", day), FILE, today=TODAY).exemptions
+
+
+def test_a_text_that_looks_like_a_function_stays_a_text() -> None:
+    """days(n) becomes a literal, but not between quotes; and has( may be part of a name."""
+    text = GOOD.replace("account.idle_days > 90", 'account.name != "has(days(3))" && now - account.created > days(3)')
+    assert parse_rule(text, FILE, today=TODAY).match[2].startswith("account.name")
+
+
+def test_a_missing_map_key_is_no_fault() -> None:
+    """The sample has one custom field; a rule may ask for any."""
+    text = GOOD.replace("account.idle_days > 90", 'account.fields.cost_centre == "4711"')
+    assert parse_rule(text, FILE, today=TODAY)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("90d", timedelta(days=90)), ("12h", timedelta(hours=12)), (" 5m ", timedelta(minutes=5)), ("0s", timedelta())],
+)
+def test_durations(text: str, meant: timedelta) -> None:
+    """A number and a unit."""
+    assert duration(text) == meant
+
+
+@pytest.mark.parametrize("text", ["", "d", "90", "90 d", "-1d", "1.5d", "1w", "1d2h", "999999d"])
+def test_what_is_no_duration(text: str) -> None:
+    """Anything else is refused, with an example."""
+    with pytest.raises(ValueError, match='like "90d"'):
+        duration(text)
+
+
+def test_a_set_is_read_whole_or_not_at_all() -> None:
+    """The faults of all files are told together; good files beside them do not load."""
+    files = {FILE: GOOD, "rules/a.toml": "id = 1", "rules/b.toml": GOOD.replace("idle-admin", "b").replace('"2d"', '"x"')}
+    with pytest.raises(RuleErrors) as caught:
+        parse_set(files, today=TODAY)
+    assert {p.split(":")[0] for p in caught.value.problems} == {"rules/a.toml", "rules/b.toml"}
+    assert [r.id for r in parse_set({FILE: GOOD}, today=TODAY)] == ["idle-admin"]
+
+
+def test_an_id_belongs_to_one_file() -> None:
+    """The same file name in two folders would make two rules with one fingerprint."""
+    with pytest.raises(RuleErrors, match=r"b/idle-admin\.toml:1: id: idle-admin is also the id of a/idle-admin\.toml"):
+        parse_set({"a/idle-admin.toml": GOOD, "b/idle-admin.toml": GOOD}, today=TODAY)
+
+
+def test_digests_say_what_was_decided_by() -> None:
+    """The rule's digest moves with its clauses and not with its words; the set's digest moves with any byte."""
+    rule = parse_rule(GOOD, FILE, today=TODAY)
+    words, clauses = GOOD.replace("1. Ask.", "1. Ask twice."), GOOD.replace("> 90", "> 91")
+    assert parse_rule(words, FILE, today=TODAY).digest == rule.digest
+    assert parse_rule(clauses, FILE, today=TODAY).digest != rule.digest
+    assert set_digest({FILE: words}) != set_digest({FILE: GOOD})
