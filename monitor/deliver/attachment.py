@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from monitor.deliver.clean import one_line
@@ -13,10 +13,12 @@ from monitor.domain.message import Notification, Reason
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _FINDING = (
-    "severity", "title", "source", "subject_kind", "subject_id", "email", "name", "rule", "owner", "opened_at", "due_at",
-    "evidence", "fingerprint",
+    "severity", "title", "source", "subject_kind", "subject_id", "email", "name", "rule", "owner",
+    "opened_at", "due_at", "evidence", "fingerprint",
 )  # fmt: skip
-_CHANGE = ("snapshot", "source", "names", "kind", "subject_kind", "subject_id", "email", "name", "field", "before", "after")
+_CHANGE = (
+    "snapshot", "source", "names", "kind", "subject_kind", "subject_id", "email", "name", "field", "before", "after",
+)  # fmt: skip
 
 
 class Attachment(NamedTuple):
@@ -56,22 +58,18 @@ def _name(notification: Notification) -> str:
 
 
 def _finding(found: Mapping[str, Any]) -> list[Any]:
-    about = found["subject"]
     evidence = "; ".join(f"{k}={_value(v)}" for e in found.get("evidence", ()) for k, v in e["facts"].items())
-    values = {
-        **found, "subject_kind": about["kind"], "subject_id": about["id"], "email": about["email"], "name": about["name"],
-        "evidence": evidence,
-    }  # fmt: skip
+    values = {**found, **_subject(found["subject"]), "evidence": evidence}
     return [cell(values.get(column)) for column in _FINDING]
 
 
 def _change(moved: Mapping[str, Any]) -> list[Any]:
-    about = moved["subject"]
-    values = {
-        **moved, "subject_kind": about["kind"], "subject_id": about["id"], "email": about["email"], "name": about["name"],
-        "names": ", ".join(moved["names"]),
-    }  # fmt: skip
+    values = {**moved, **_subject(moved["subject"]), "names": ", ".join(moved["names"])}
     return [cell(values.get(column)) for column in _CHANGE]
+
+
+def _subject(about: Mapping[str, Any]) -> dict[str, Any]:
+    return {"subject_kind": about["kind"], "subject_id": about["id"], "email": about["email"], "name": about["name"]}
 
 
 def _value(value: Any) -> str:

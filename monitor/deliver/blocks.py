@@ -14,11 +14,8 @@ from monitor.deliver.clean import shortened
 
 BLOCKS, SECTION, FIELDS, FIELD, HEADER, ELEMENTS, SUM, TEXT = 50, 3000, 10, 2000, 150, 10, 10_000, 4_000
 _WORTH = 60  # a text cut to less than this says nothing
-_CUT: dict[str, Any] = {
-    "type": "context",
-    "elements": [{"type": "mrkdwn", "text": "… _cut here: the whole was too long for one Slack message_", "verbatim": True}],
-}
-_CUT_SIZE = len(_CUT["elements"][0]["text"])
+_NOTE = "… _cut here: the whole was too long for one Slack message_"
+_CUT: dict[str, Any] = {"type": "context", "elements": [{"type": "mrkdwn", "text": _NOTE, "verbatim": True}]}
 
 Block = dict[str, Any]
 
@@ -30,7 +27,8 @@ def fit(payload: dict[str, Any]) -> dict[str, Any]:
     if len(kept) > BLOCKS:
         kept = [*kept[: BLOCKS - 1], _CUT]
     text = shortened(str(payload.get("text") or "").strip(), TEXT) or "A message without text"
-    return {"text": text, "blocks": kept or [{"type": "section", "text": _text({"type": "plain_text", "text": text}, SECTION)}]}
+    bare = {"type": "section", "text": {"type": "plain_text", "text": shortened(text, SECTION)}}
+    return {"text": text, "blocks": kept or [bare]}
 
 
 def size(block: Block) -> int:
@@ -49,10 +47,10 @@ def _texts(block: Block) -> Iterator[Block]:
 
 
 def _within_sum(blocks: list[Block]) -> Iterator[Block]:
-    left = SUM - _CUT_SIZE
+    left = SUM - len(_NOTE)
     for i, block in enumerate(blocks):
         needed = size(block)
-        if needed <= left or (i == len(blocks) - 1 and needed <= left + _CUT_SIZE):
+        if needed <= left or (i == len(blocks) - 1 and needed <= left + len(_NOTE)):
             left -= needed
             yield block
             continue
@@ -64,7 +62,7 @@ def _within_sum(blocks: list[Block]) -> Iterator[Block]:
 
 
 def _fitted(block: Any) -> Block | None:
-    """None for what has nothing to show; templates end their lists with a null, so that every entry may end with a comma."""
+    """None for what has nothing to show. Templates end lists with a null, so that every entry may end with a comma."""
     if not isinstance(block, dict):
         return None
     shape = _KNOWN.get(str(block.get("type")))

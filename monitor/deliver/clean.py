@@ -13,9 +13,14 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 HEADER = 150  # characters of a mail header that a stranger may reach
 
 
+def folded(text: str) -> str:
+    """Without controls, its line breaks made spaces."""
+    return _BREAKS.sub(" ", _plain(text))
+
+
 def one_line(text: str) -> str:
-    """Without controls, on one line."""
-    return _BREAKS.sub(" ", _plain(text)).strip()
+    """Without controls, on one line, without blanks around it."""
+    return folded(text).strip()
 
 
 def lines(text: str) -> str:

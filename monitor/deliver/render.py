@@ -16,12 +16,13 @@ from typing import Any
 
 import css_inline
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFound, TemplateSyntaxError
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
 from monitor.deliver import blocks
 from monitor.deliver.attachment import rows
-from monitor.deliver.clean import header, lines, one_line, shortened
+from monitor.deliver.clean import folded, header, lines, one_line, shortened
 from monitor.deliver.samples import samples
 from monitor.deliver.wording import FILTERS, Lines
 from monitor.domain.message import Notification, Reason
@@ -46,7 +47,7 @@ def for_html(value: Any) -> Any:
 
 def _cleaned(value: Any) -> str:
     text = str.__str__(value) if isinstance(value, str) else str(value)  # an undefined name raises in str()
-    return lines(text) if isinstance(value, Lines) else one_line(text)
+    return lines(text) if isinstance(value, Lines) else folded(text)
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
@@ -122,7 +123,7 @@ class Renderer:
         except TemplateSyntaxError as error:
             raise TemplateFault(f"{self._path(error.name or name)}:{error.lineno}: {error.message}") from error
         except TemplateNotFound as error:
-            raise TemplateFault(f"{self._path(name)}: there is no template {error.message}") from error
+            raise TemplateFault(f"{self._place(name, error)}: there is no template {error.name}") from error
         except Exception as error:  # templates are code of others: whatever they raise is their fault, with its place
             raise TemplateFault(f"{self._place(name, error)}: {type(error).__name__}: {error}") from error
         if len(raw) > LONGEST:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +21,9 @@ FINDING: dict[str, Any] = {
     "exempt_until": None,
     "silenced_until": None,
     "source": "acme-school",
-    "subject": {"kind": "account", "id": "5ea173beca205e67b47f4552", "email": "ann.bee@example.test", "name": "Ann Bee"},
+    "subject": {
+        "kind": "account", "id": "5ea173beca205e67b47f4552", "email": "ann.bee@example.test", "name": "Ann Bee",
+    },
     "opened_at": _AT,
     "resolved_at": None,
     "resolution": None,
@@ -42,8 +44,8 @@ FINDING: dict[str, Any] = {
         },
     ],
     "snapshot": 42,
-    "description": "Access should follow the role. This account held an administrative role earlier, has another role now,\n"
-    "and is still an administrator.\n",
+    "description": "Access should follow the role. This account held an administrative role earlier, has another\n"
+    "role now, and is still an administrator.\n",
     "runbook": "1. Ask the holder's manager whether the new role needs administrative access.\n"
     "2. If not, remove the admin flag in LearnWorlds (Users > the user > Role). The finding closes when a later poll\n"
     "   no longer sees it.\n",
@@ -59,7 +61,7 @@ RESOLVED: dict[str, Any] = FINDING | {
     "resolution_detail": "no longer holds: account.is_admin",
     "open_for": 273600.0,
 }
-_PEOPLE = ("Ann Bee", "Bo Dahl", "Cleo Ek", "Dina Falk", "Edo Gil", "Fay Holm", "Gus Ito", "Hal Jones", "Ida Kuhn", "Jo Li")
+_PEOPLE = ("Ann Bee", "Bo Dahl", "Cleo Ek", "Dina Falk", "Edo Gil", "Fay Holm", "Gus Ito", "Hal Jones", "Ida Kuhn")
 _RULES = {
     "critical": ("suspended-still-manages", "{} is suspended and still manages a group"),
     "high": ("admin-kept-after-role-change", "{} kept admin access after a role change"),
@@ -81,10 +83,11 @@ def _listed(number: int) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
 
 
-def _change(name: str, field: str | None, before: Any, after: Any, names: list[str], kind: str = "changed") -> dict[str, Any]:
+def _change(name: str, field: str | None, before: Any, after: Any, names: list[str]) -> dict[str, Any]:
     email = f"{name.lower().replace(' ', '.')}@example.test"
     return {
-        "snapshot": 42, "source": "acme-school", "kind": kind, "field": field, "before": before, "after": after, "names": names,
+        "snapshot": 42, "source": "acme-school", "kind": "changed" if field else "created", "field": field,
+        "before": before, "after": after, "names": names,
         "subject": {"kind": "account", "id": f"5ea173be{len(email):04}", "email": email, "name": name},
     }  # fmt: skip
 
@@ -92,7 +95,7 @@ def _change(name: str, field: str | None, before: Any, after: Any, names: list[s
 _CHANGES = [
     _change("Ann Bee", "status", "active", "suspended", ["suspended"]),
     _change("Bo Dahl", "is_admin", False, True, ["privileged_granted", "flag_changed"]),
-    _change("Cleo Ek", None, None, None, ["joined"], "created"),
+    _change("Cleo Ek", None, None, None, ["joined"]),
     _change("Dina Falk", "role", "Instructor", "Sales", ["role_changed"]),
 ]
 
@@ -108,7 +111,8 @@ def _operations() -> dict[str, Any]:
     return {
         "title": "acme-school could not be read whole: the poll was partial",
         "message": "acme-school could not be read whole: the poll was partial",
-        "what_to_do": "Findings of what was not read stay as they were. Run `access-monitor check` to see whether it can be reached.",
+        "what_to_do": "Findings of what was not read stay as they were. Run `access-monitor check` to see whether "
+        "it can be reached.",
         "detail": ["users: page 7 of 12 answered 502 five times", "groups: the source said 41, 40 were read"],
     }
 
@@ -121,7 +125,7 @@ def _baseline() -> dict[str, Any]:
     }  # fmt: skip
 
 
-_CONTENTS = {
+_CONTENTS: dict[Reason, Callable[[], dict[str, Any]]] = {
     Reason.OPENED: lambda: {"title": FINDING["title"], "finding": FINDING},
     Reason.REOPENED: lambda: {"title": FINDING["title"], "finding": FINDING},
     Reason.RESOLVED: lambda: {"title": FINDING["title"], "finding": RESOLVED},
@@ -142,6 +146,7 @@ def samples() -> Iterator[Notification]:
     }  # fmt: skip
     yield sample(Reason.OPENED, finding=bare)
     yield sample(Reason.RESOLVED, finding=RESOLVED | {"resolution": "gone", "resolution_detail": None, "owner": ""})
-    yield sample(Reason.BASELINE, findings=[], counts={}, accounts=0, privileged=0, title="0 findings existed before we looked")
+    nothing = "0 findings existed in acme-school before we looked"
+    yield sample(Reason.BASELINE, findings=[], counts={}, accounts=0, privileged=0, title=nothing)
     yield sample(Reason.CHANGES, changes=_CHANGES[:1], title="1 change in acme-school")
     yield sample(Reason.OPERATIONS, detail=[], what_to_do="")

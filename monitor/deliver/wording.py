@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ MARKS = {"critical": "◆ CRITICAL", "high": "▲ HIGH", "medium": "● MEDIUM",
 COLOURS = {"critical": "#8e1b3a", "high": "#b3261e", "medium": "#8a5a00", "low": "#4a5560"}
 CALM = "#1d6b4f"
 FRAMEWORKS = {"soc2": "SOC 2", "iso27001": "ISO 27001", "nist80053": "NIST 800-53", "pci": "PCI DSS", "cis": "CIS"}
+_ITEM = re.compile(r"\s*(?:[-*•]|\d+[.)])\s")
 
 
 class Lines(str):
@@ -45,7 +47,7 @@ def time(text: Any) -> str:
 def duration(seconds: Any) -> str:
     """The two largest units: "3 d 4 h"."""
     left = round(abs(float(seconds)))
-    parts = []
+    parts: list[str] = []
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
         if left >= size and len(parts) < 2:
             parts.append(f"{left // size} {unit}")
@@ -86,7 +88,8 @@ def about(subject: Mapping[str, Any]) -> str:
 
 
 def cut(text: Any, most: int = 120) -> str:
-    return shortened(one_line(str(text)), most)
+    """Shortened visibly; keeps line breaks that are meant."""
+    return Lines(shortened(lines(text), most)) if isinstance(text, Lines) else shortened(one_line(str(text)), most)
 
 
 def kept_lines(text: Any) -> Lines:
@@ -101,6 +104,43 @@ def indented(text: Any, by: int = 4) -> Lines:
 def code(text: Any) -> str:
     """As code in Slack. A backtick inside would end it."""
     return f"`{one_line(str(text)).replace('`', 'ˋ') or ' '}`"
+
+
+_CHANGES = {
+    "joined": "joined", "left": "left", "suspended": "was suspended", "reactivated": "was reactivated",
+    "privileged_granted": "was given privileged access", "privileged_removed": "lost privileged access",
+    "role_changed": "has another role", "email_changed": "has another e-mail address",
+    "group_joined": "joined a group", "group_left": "left a group",
+    "manager_added": "manages a group now", "manager_removed": "no longer manages a group",
+}  # fmt: skip
+
+
+def change(moved: Mapping[str, Any]) -> str:
+    """What happened to the subject of a change, said of it."""
+    known = [_CHANGES[n] for n in moved["names"] if n in _CHANGES]
+    return " and ".join(known[:2]) or ", ".join(map(words, moved["names"])) or f"was {moved['kind']}"
+
+
+def flowing(text: Any) -> Lines:
+    """A rule's prose: line breaks inside a paragraph are the file's, not the reader's."""
+    paragraphs = re.split(r"\n[ ]*\n", lines(str(text)).strip())
+    return Lines("\n\n".join(one_line(p) for p in paragraphs))
+
+
+def steps(text: Any) -> Lines:
+    """A rule's runbook: a line that only continues the one above it joins it, so that a phone may break it anywhere."""
+    joined: list[str] = []
+    for line in lines(str(text)).strip().split("\n"):
+        if joined and joined[-1].strip() and line.strip() and line.startswith("  ") and not _ITEM.match(line):
+            joined[-1] += f" {line.strip()}"
+        else:
+            joined.append(line.rstrip())
+    return Lines("\n".join(joined))
+
+
+def sentence(text: Any) -> str:
+    said = one_line(str(text))
+    return said[:1].upper() + said[1:] + ("" if said.endswith((".", "!", "?", "…")) else ".")
 
 
 def framework(name: Any) -> str:
@@ -119,5 +159,5 @@ def plural(number: Any, one: str, many: str | None = None) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     "mark": mark, "colour": colour, "time": time, "duration": duration, "ago": ago, "value": value, "who": who,
     "about": about, "cut": cut, "lines": kept_lines, "indented": indented, "code": code, "framework": framework,
-    "words": words, "plural": plural,
+    "plural": plural, "change": change, "flowing": flowing, "steps": steps, "sentence": sentence,
 }  # fmt: skip

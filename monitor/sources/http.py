@@ -1,9 +1,9 @@
 """What every HTTP source shares: a gate for its rate limit, and a reader that retries and keeps the proof.
 
-    SourceError
-     ├─ AuthError         credentials: nothing more can be read
-     ├─ Unreachable       the host does not answer at all: nothing more is tried
-     └─ Refused           an HTTP status that is not 200, with what the source said
+SourceError
+ ├─ AuthError         credentials: nothing more can be read
+ ├─ Unreachable       the host does not answer at all: nothing more is tried
+ └─ Refused           an HTTP status that is not 200, with what the source said
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ TRIES = 5
 LONGEST_BODY = 64 * 1024 * 1024
 LONGEST_RETRY_AFTER = 600.0
 FAILURES_IN_A_ROW = 5
+NAP = 1.0  # nobody sleeps longer without looking whether the reading was stopped
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 
 T = TypeVar("T")
@@ -98,12 +99,12 @@ class RateGate:
         self._lock = threading.Lock()
         self.waited = 0.0
 
-    def wait(self) -> None:
+    def wait(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """Returns when one more request may be sent. Holding the lock while asleep keeps the others in line."""
         with self._lock:
             began = self._clock.monotonic()
-            while (delay := self._delay()) > 0:
-                self._clock.sleep(delay)
+            while (delay := self._delay()) > 0 and not stopped():
+                self._clock.sleep(min(delay, NAP))
             now = self._clock.monotonic()
             self._passed.append(now)
             self.waited += now - began
@@ -167,7 +168,7 @@ class Reader:
             stop=tenacity.stop_after_attempt(TRIES),
             retry=tenacity.retry_if_exception(lambda e: isinstance(e, SourceError) and e.retry),
             wait=self._pause,
-            sleep=self._clock.sleep,
+            sleep=self._sleep,
             before_sleep=lambda _state: self._count_retry(),
             reraise=True,
         )
@@ -213,12 +214,20 @@ class Reader:
             self.proof.retries += 1
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
-        """Full jitter, or what the source asked for."""
+        """Full jitter. What the rate limit costs is waited for at the gate, by every thread."""
         error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, SourceError) and error.after is not None:
-            return error.after
-        slow = isinstance(error, Refused) and error.status == 429  # a full window takes seconds to empty
-        return self._random.uniform(0, min(60.0, (5.0 if slow else 1.0) * 2 ** (state.attempt_number - 1)))
+        limited = isinstance(error, Refused) and error.status == 429
+        # A full window of LearnWorlds takes 10 s to empty, so these waits grow from 5 s instead of 1 s.
+        wait = self._random.uniform(0, min(60.0, (5.0 if limited else 1.0) * 2 ** (state.attempt_number - 1)))
+        if isinstance(error, SourceError) and (limited or error.after is not None):
+            self._gate.hold(wait if error.after is None else error.after)
+            return 0.0
+        return wait
+
+    def _sleep(self, seconds: float) -> None:
+        until = self._clock.monotonic() + seconds
+        while (left := until - self._clock.monotonic()) > 0 and self._over is None:
+            self._clock.sleep(min(left, NAP))
 
     def _given_up(self, error: SourceError) -> SourceError:
         """The same error, no longer worth a retry. After many in a row the source counts as unreachable."""
@@ -243,7 +252,7 @@ class Reader:
         except msgspec.ValidationError as error:
             raise SourceError(f"{ask}: answered in another shape than the API documents: {error}") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            said = self._clean(body)
+            said = self.clean(body)
             raise SourceError(f"{ask}: answered 200 with something else than JSON: {said}", retry=True) from error
 
     def _authorised(self, ask: Ask) -> bytes:
@@ -255,12 +264,12 @@ class Reader:
             token = self._credentials.renew(self, token)
             status, headers, body = self._exchange(ask, token)
         if status == 401:
-            said = self._clean(body)
+            said = self.clean(body)
             raise AuthError(f"{ask}: a new access token was refused as well (401: {said}). Check the client id")
         return self._checked(ask, status, headers, body)
 
     def _exchange(self, ask: Ask, token: str | None) -> tuple[int, httpx.Headers, bytes]:
-        self._gate.wait()
+        self._gate.wait(lambda: self._over is not None)
         if self._over is not None:
             raise _like(self._over, str(self._over))
         with self._lock:
@@ -279,17 +288,15 @@ class Reader:
         if status == 200:
             return body
         after = _retry_after(headers.get("retry-after"), self._clock.now()) if status in (429, 503) else None
-        if status == 429 and after is not None and after <= LONGEST_RETRY_AFTER:
-            self._gate.hold(after)
         retry = (status == 429 or status >= 500) and (after or 0) <= LONGEST_RETRY_AFTER
-        said = self._clean(body)
+        said = self.clean(body)
         message = f"{ask}: HTTP {status}: {said}{_advice(status, headers, after)}"
         raise Refused(message, status, said if _is_json(body) else None, retry=retry, after=after)
 
     def _translated(self, ask: Ask, error: Exception) -> SourceError:
         host = urlsplit(self._base).hostname or self._base
         # h11 quotes an illegal header value, and that may be the token.
-        why = type(error).__name__ if isinstance(error, httpx.LocalProtocolError) else self._clean(str(error).encode())
+        why = type(error).__name__ if isinstance(error, httpx.LocalProtocolError) else self.clean(str(error).encode())
         match error:
             case httpx.ConnectError() | httpx.ConnectTimeout():
                 what = "check the name, the network and the certificate"
@@ -302,7 +309,7 @@ class Reader:
                 return Unreachable(f"{ask}: {host!r} is not an address; check the url in the config")
         return SourceError(f"{ask}: {type(error).__name__}: {why}")
 
-    def _clean(self, body: bytes) -> str:
+    def clean(self, body: bytes) -> str:
         return sanitised(body, self._credentials.secrets() if self._credentials else ())
 
 

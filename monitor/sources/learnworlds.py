@@ -9,20 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
+from itertools import chain, count
+from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
 import msgspec
 from msgspec import Raw
 
-from monitor.domain.observed import Grant, Group, Role
+from monitor.domain.observed import Grant, Group
 from monitor.domain.reading import (
     AccountsGone,
     AccountsRead,
@@ -65,11 +66,13 @@ from monitor.sources.learnworlds_records import (
 API = "/admin/api"
 USERS = "/v2/users"
 GROUPS = "/v2/user_groups"
+ROLES = "/v2/user-roles"
 EVEN_SUSPENDED = {"include_suspended": "true"}  # suspended users are hidden unless asked for: LearnWorlds API v2
 MOST_PER_PAGE = 200  # API v2, items_per_page
 GROUP_PAGE = 20  # what a page of groups or of members holds unless the API says otherwise
-MANY_FAULTS = 3  # how many are told one by one
+FAULTS_TOLD = 3  # one by one; the others are counted
 
+T = TypeVar("T")
 Pool = Callable[[int], Executor]
 
 
@@ -123,7 +126,7 @@ class LearnWorlds:
         with self._reader(Proof()) as reader:
             try:
                 answer = reader.fetch(Ask(USERS, {"items_per_page": 1, "page": 1}), decode_page)
-                _records(answer.value, "users")
+                _meta(answer.value, Ask(USERS))
             except Refused as error:
                 return f"{error}{_CHECK_ADVICE.get(error.status, '')}"
             except SourceError as error:
@@ -226,14 +229,19 @@ class Part:
     """A scope while it is read: how many answers came, and what was wrong."""
 
     answers: int = 0
-    faults: list[str] = field(default_factory=list)
-    stopped: bool = False  # an error broke it off
+    faults: int = 0
+    told: list[str] = field(default_factory=list)
+
+    def fault(self, what: str) -> None:
+        self.faults += 1
+        if len(self.told) < FAULTS_TOLD:
+            self.told.append(what)
 
     def ended(self, name: str) -> ScopeEnded:
         if not self.faults:
             return ScopeEnded(name, Outcome.COMPLETE)
-        more = len(self.faults) - MANY_FAULTS
-        reason = "; ".join(self.faults[:MANY_FAULTS]) + (f"; and {more} more" if more > 0 else "")
+        more = self.faults - len(self.told)
+        reason = "; ".join(self.told) + (f"; and {more} more faults" if more else "")
         return ScopeEnded(name, Outcome.PARTIAL if self.answers else Outcome.FAILED, reason)
 
 
@@ -245,17 +253,17 @@ class _Reading:
         self.over: str | None = None  # why nothing more can be read
         self.role_ids: RoleIds | None = None  # None: the roles were not read whole
         self.groups: dict[str, Group] = {}
-        self.ids: set[int] = set()  # hashes of the ids that were decoded: a third of the memory of the ids
-        self.witness: Raw | None = None
+        self.ids: set[int] = set()  # hashes of the ids that were decoded: less memory than the ids
+        self.witness: Raw | None = None  # a user that a page has shown
 
     def all(self) -> Iterator[Batch]:
-        yield from self.scope(Scope.ROLES, self.roles)
-        yield from self.scope(Scope.USERS, self.users)
+        yield from self.scope(Scope.ROLES, self.read_roles)
+        yield from self.scope(Scope.USERS, self.read_users)
         yield from self.scope(Scope.GROUPS, self.read_groups)
         if self.settings.read_members:
-            yield from self.members()
+            yield from self.read_members()
         if self.settings.read_details:
-            yield from self.scope(Scope.DETAILS, self.details)
+            yield from self.scope(Scope.DETAILS, self.read_details)
 
     def scope(self, name: str, work: Callable[[Part], Iterator[Batch]]) -> Iterator[Batch]:
         """Exactly one end for every scope, whatever happens in it."""
@@ -268,15 +276,15 @@ class _Reading:
         except SourceError as error:
             if isinstance(error, AuthError | Unreachable):
                 self.over = str(error)
-            part.faults.append(str(error))
+            part.fault(str(error))
         yield part.ended(name)
 
     # roles
 
-    def roles(self, part: Part) -> Iterator[Batch]:
+    def read_roles(self, part: Part) -> Iterator[Batch]:
         self._asking("roles")
-        page = self._got(part, "roles", self.reader.fetch(Ask("/v2/user-roles"), decode_page))
-        roles = list(_decoded(_records(page, "roles"), lambda raw: role_of(decode_role(raw)), part, "the list of roles"))
+        page = self._got(part, "roles", self.reader.fetch(Ask(ROLES), decode_page))
+        roles = list(_decoded(self._records(page, ROLES), lambda raw: role_of(decode_role(raw)), part, "roles"))
         self._count("roles", len(roles))
         yield RolesRead(roles)
         if not part.faults:
@@ -284,13 +292,11 @@ class _Reading:
 
     # users
 
-    def users(self, part: Part) -> Iterator[Batch]:
+    def read_users(self, part: Part) -> Iterator[Batch]:
         size = self.settings.page_size
-        pages = self._pages(part, "users", lambda n: Ask(USERS, {**EVEN_SUSPENDED, "items_per_page": size, "page": n}), size)
-        for number, data, meta in pages:
+        for number, data, meta in self._pages(part, "users", partial(_users_page, size), size):
             self._count("users", len(data))
-            if data:
-                self.witness = data[-1]
+            self.witness = data[-1] if data else self.witness
             self.settings.progress("users", self.proof.records["users"], meta.totalItems)
             seen = self._accounts(data, part, f"page {number}")
             if seen:
@@ -299,7 +305,7 @@ class _Reading:
             yield from self._confirm(part)
 
     def _accounts(self, data: list[Raw], part: Part, where: str) -> list[SeenAccount]:
-        """Those of these records that were not seen before. Runs once for every user of the school: local names."""
+        """Those records that were not seen before. It meets every user of the school: hence the local names."""
         known, sha256, ids, kept = self.recall.known, hashlib.sha256, self.ids, self.settings.kept_fields
         roles: RoleIds = self.role_ids or {}
         seen: list[SeenAccount] = []
@@ -308,35 +314,32 @@ class _Reading:
             if known(digest):
                 continue
             try:
+                str(raw, "utf-8")  # msgspec does not look at the text that it skips
                 user = decode_user(raw)
-                account = account_of(user, roles, kept)
-                seen.append(SeenAccount(account, activity_of(user), digest))
+                if not user.id:
+                    raise ValueError("the id is empty")
+                account = SeenAccount(account_of(user, roles, kept), activity_of(user), digest)
             except (ValueError, OverflowError, OSError) as error:
-                part.faults.append(_fault("record", where, position, error))
+                part.fault(f"{where}, record {position}: {error}")
                 continue
-            if not account.id:
-                seen.pop()
-                part.faults.append(f"{where}, record {position}: the id is empty")
-                continue
-            mark = hash(account.id)
+            seen.append(account)
+            mark = hash(user.id)
             if mark in ids:
                 self.proof.duplicates += 1
             ids.add(mark)
-        return seen if self.role_ids is not None else [_undated(s) for s in seen]
+        return seen if self.role_ids is not None else [_to_be_read_again(s) for s in seen]
 
     # confirmation
 
     def _confirm(self, part: Part) -> Iterator[Batch]:
         """Rows shift while pages are read, and one may slip through: only a 404 for the very id means gone."""
         ids, count = self.recall.missing(self.settings.confirm_limit)
+        if ids:
+            self._ask_witness(part)
         gone: list[str] = []
-        for account_id, future in self._each("confirm", self._with_witness(ids), partial(_one, USERS, EVEN_SUSPENDED)):
-            seen = self._asked_for(part, account_id, future)
-            if account_id not in ids:
-                if seen is None:
-                    raise SourceError(f"{USERS}/{account_id}: not found, though a page has just shown it; so no 404 is believed")
-                continue
+        for account_id, future in self._each("confirm", ids, _user, _whole):
             self.proof.confirmed += 1
+            seen = self._asked_for(part, account_id, future)
             if seen is None:
                 gone.append(account_id)
             elif seen:
@@ -344,16 +347,23 @@ class _Reading:
         if gone:
             yield AccountsGone(gone)
         if count > len(ids):
-            part.faults.append(f"{count} accounts were not on any page, {len(ids)} could be confirmed")
+            part.fault(f"{count} accounts were not on any page, {len(ids)} could be confirmed")
 
-    def _with_witness(self, ids: list[str]) -> list[str]:
-        """An account that a page has just shown, asked for first: an API that denies it would deny all the others."""
-        if not ids or self.witness is None:
-            return ids
+    def _ask_witness(self, part: Part) -> None:
+        """Asks for an account that a page has just shown: where that is not found, no 404 proves a departure."""
+        if self.witness is None:
+            return
         try:
-            return [decode_member(self.witness).id, *ids]
+            ask = _user(decode_member(self.witness).id)
         except ValueError:
-            return ids
+            return
+        self._asking("confirm")
+        try:
+            self._got(part, "confirm", self.reader.fetch(ask, _whole))
+        except Refused as error:
+            if not _not_found(error):
+                raise
+            raise SourceError(f"{ask}: not found, though a page has just shown it, so no 404 is believed") from error
 
     def _asked_for(self, part: Part, account_id: str, future: Future[Answer[bytes]]) -> list[SeenAccount] | None:
         """One account, or None when the source says that it has none such; empty after any other answer."""
@@ -364,44 +374,42 @@ class _Reading:
         except SourceError as error:
             if _not_found(error):
                 return None
-            part.faults.append(str(error))
+            part.fault(str(error))
             return []
-        seen = self._accounts([Raw(body)], part, f"{USERS}/{account_id}")
+        seen = self._accounts([Raw(body)], part, f"user {account_id}")
         if seen and seen[0].account.id != account_id:
-            part.faults.append(f"{USERS}/{account_id}: answered with another account, {seen[0].account.id!r}")
+            part.fault(f"user {account_id}: answered with another account, {seen[0].account.id!r}")
             return []
         return seen
 
     # groups
 
     def read_groups(self, part: Part) -> Iterator[Batch]:
-        managers: list[Grant] = []
+        """What was read of them is told even when the list broke off."""
+        managers: dict[Grant, None] = {}
         broken: SourceError | None = None
         try:
-            for number, data, meta in self._pages(
-                part, "groups", lambda n: Ask(GROUPS, {"items_per_page": MOST_PER_PAGE, "page": n}), GROUP_PAGE
-            ):
+            for number, data, meta in self._pages(part, "groups", _groups_page, GROUP_PAGE):
                 self._count("groups", len(data))
-                for record in _decoded(data, decode_group, part, f"page {number}"):
-                    managers += [] if record.id in self.groups else managers_of(record)
-                    self.groups[record.id] = group_of(record)
+                for group, managed in _decoded(data, _group, part, f"page {number}"):
+                    self.groups[group.id] = group
+                    managers.update(dict.fromkeys(managed))
                 self.settings.progress("groups", len(self.groups), meta.totalItems)
         except SourceError as error:
             broken = error
         if part.answers:
-            yield GroupsRead(list(self.groups.values()), managers)
+            yield GroupsRead(list(self.groups.values()), list(managers))
         if broken is not None:
             raise broken
 
     # members
 
-    def members(self) -> Iterator[Batch]:
+    def read_members(self) -> Iterator[Batch]:
         """The first page of several groups is fetched ahead; the further pages of a group, while it is read."""
-        done = 0
-        for group_id, future in self._each("members", list(self.groups), _members_page):
+        groups = list(self.groups)
+        for done, (group_id, future) in enumerate(self._each("members", groups, _members_page, decode_page), 1):
             yield from self.scope(Scope.members(group_id), partial(self._members_of, group_id, future))
-            done += 1
-            self.settings.progress("members", done, len(self.groups))
+            self.settings.progress("members", done, len(groups))
 
     def _members_of(self, group_id: str, first: Future[Answer[Page | list[Raw]]], part: Part) -> Iterator[Batch]:
         try:
@@ -409,15 +417,13 @@ class _Reading:
         except Refused as error:
             if error.status != 404 or "users not found" not in (error.said or "").lower():
                 raise
-            part.answers += 1
             yield MembersRead(group_id, [])  # a group without members: 404 {"error": "Users not found"} (API v2)
             return
-        where = f"group {group_id}"
         if isinstance(answer.value, list):
             ids = self._bare_members(group_id, answer, part)
         else:
             pages = self._pages(part, "members", partial(_members_page, group_id), GROUP_PAGE, first)
-            ids = [i for n, data, _ in pages for i in _member_ids(data, part, f"{where}, page {n}")]
+            ids = [i for n, data, _ in pages for i in _decoded(data, _member_id, part, f"page {n}")]
         if not part.faults:
             whole = list(dict.fromkeys(ids))
             self._count("members", len(whole))
@@ -428,10 +434,11 @@ class _Reading:
         found: dict[str, None] = {}
         number, before = 1, 0
         while True:
-            data = _records(self._got(part, "members", answer), "members")
-            new = [i for i in _member_ids(data, part, f"group {group_id}, page {number}") if i not in found]
-            found.update(dict.fromkeys(new))
-            if not new or len(data) < max(GROUP_PAGE, before):
+            ask = _members_page(group_id, number)
+            data = self._records(self._got(part, "members", answer), ask.path)
+            size = len(found)
+            found.update(dict.fromkeys(_decoded(data, _member_id, part, f"page {number}")))
+            if len(found) == size or len(data) < max(GROUP_PAGE, before):
                 return list(found)
             number, before = number + 1, len(data)
             self._asking("members")
@@ -439,25 +446,24 @@ class _Reading:
 
     # role details
 
-    def details(self, part: Part) -> Iterator[Batch]:
+    def read_details(self, part: Part) -> Iterator[Batch]:
         assigned: list[Grant] = []
-        ids = self.recall.privileged()
-        for account_id, future in self._each("role_details", ids, partial(_one, USERS, {}, then="/user-role")):
+        for account_id, future in self._each("role_details", self.recall.privileged(), _user_role, _whole):
             try:
-                body = self._got(part, "role_details", future.result())
-                assigned += assigned_of(account_id, decode_detail(body))
+                detail = decode_detail(self._got(part, "role_details", future.result()))
+                assigned += assigned_of(account_id, detail)
             except (AuthError, Unreachable):
                 raise
             except SourceError as error:
-                if not _not_found(error):  # gone since its page was read: the next poll sees to it
-                    part.faults.append(str(error))
+                if not _not_found(error):  # not there any more: the next poll tells what became of the account
+                    part.fault(str(error))
             except ValueError as error:
-                part.faults.append(f"{USERS}/{account_id}/user-role: {error}")
+                part.fault(f"role of user {account_id}: {error}")
         self._count("role_details", len(assigned))
         if assigned:
             yield DetailsRead(assigned)
 
-    # paging
+    # asking
 
     def _pages(
         self,
@@ -467,35 +473,145 @@ class _Reading:
         size: int,
         first: Future[Answer[Page | list[Raw]]] | None = None,
     ) -> Iterator[tuple[int, list[Raw], Meta]]:
-        """Every page, by what each says of the total; a list may grow or shrink while it is read."""
-        total, asked = 1, 0 if first is None else 1
+        """Every page, by what each says of the total: a list may grow or shrink while it is read."""
+        total = 1
+        numbers = count(1 if first is None else 2)
 
         def following() -> Ask | None:
-            nonlocal asked
-            if asked >= total:
+            nonlocal upcoming
+            if upcoming > total:
                 return None
-            asked += 1
+            number, upcoming = upcoming, next(numbers)
             self._asking(kind)
-            return ask(asked)
+            return ask(number)
 
-        given = [] if first is None else [first]
+        upcoming = next(numbers)
         later = (future for _, future in self.reader.ahead(following, decode_page))
-        before: tuple[int, bytes, bytes] | None = None
-        for number, future in enumerate(chain(given, later), 1):
+        before: list[bytes] = []
+        for number, future in enumerate(chain(() if first is None else (first,), later), 1):
             page = self._got(part, kind, future.result())
-            data, meta = _records(page, kind), _meta(page, kind)
-            total = meta.totalPages
-            if meta.totalItems is not None:
-                self.proof.totals[kind] = self.proof.totals.get(kind, 0) if first else meta.totalItems
-            ends = (len(data), *(hashlib.sha256(r).digest() for r in (data[0], data[-1]))) if data else (0, b"", b"")
-            if number <= total and (ends == before or meta.page not in (None, number)):
-                said = f", and calls it page {meta.page}" if meta.page != number else ""
-                raise SourceError(f"{ask(number)} of {total} repeats the page before{said}")
-            if number < total and len(data) < (meta.itemsPerPage or size):
-                part.faults.append(f"page {number} of {total} holds {len(data)} records, not {meta.itemsPerPage or size}")
-            yield number, data, meta
+            data, meta = self._records(page, ask(number).path), _meta(page, ask(number))
+            total, ends = meta.totalPages, [hashlib.sha256(raw).digest() for raw in (*data[:1], *data[-1:])]
+            if first is None and meta.totalItems is not None:
+                self.proof.totals[kind] = meta.totalItems
+            if number <= total:
+                _refuse_repeated(ask(number), meta, number, repeated=number > 1 and ends == before)
+                _expect_full(part, meta, number, len(data), size)
+            if number <= total or ends != before:
+                yield number, data, meta
             if number >= total:
-                return  # past the end the last page is repeated (API v2): never wait for an empty one
+                return  # past the end comes the last page again, never an empty one (API v2)
             before = ends
 
-    def _each[T](self) -> None: ...
+    def _each(
+        self, kind: str, ids: Iterable[str], ask: Callable[[str], Ask], decode: Callable[[bytes], T]
+    ) -> Iterator[tuple[str, Future[Answer[T]]]]:
+        """One request for every id, several on their way at a time, answers in the order of the ids."""
+        coming, asked = iter(ids), deque[str]()
+
+        def following() -> Ask | None:
+            account_id = next(coming, None)
+            if account_id is None:
+                return None
+            asked.append(account_id)
+            self._asking(kind)
+            return ask(account_id)
+
+        for _, future in self.reader.ahead(following, decode):
+            yield asked.popleft(), future
+
+    def _asking(self, kind: str) -> None:
+        self.proof.asked[kind] = self.proof.asked.get(kind, 0) + 1
+
+    def _got(self, part: Part, kind: str, answer: Answer[T]) -> T:
+        part.answers += 1
+        self.proof.pages[kind] = self.proof.pages.get(kind, 0) + 1
+        return self.reader.seal(answer)
+
+    def _count(self, kind: str, records: int) -> None:
+        self.proof.records[kind] = self.proof.records.get(kind, 0) + records
+
+    def _records(self, page: Page | list[Raw], where: str) -> list[Raw]:
+        """Some consumers of the API saw errors sent with status 200."""
+        if isinstance(page, list):
+            return page
+        if page.success is False or page.data is None:
+            said = self.reader.clean(msgspec.json.encode(page.errors or page.error))
+            raise SourceError(f"GET {where}: answered 200 without records: {said}")
+        return page.data
+
+
+def _users_page(size: int, number: int) -> Ask:
+    return Ask(USERS, {**EVEN_SUSPENDED, "items_per_page": size, "page": number})
+
+
+def _groups_page(number: int) -> Ask:
+    return Ask(GROUPS, {"items_per_page": MOST_PER_PAGE, "page": number})
+
+
+def _members_page(group_id: str, number: int = 1) -> Ask:
+    return Ask(f"{GROUPS}/{quote(group_id, safe='')}/users", {"items_per_page": MOST_PER_PAGE, "page": number})
+
+
+def _user(account_id: str) -> Ask:
+    return Ask(f"{USERS}/{quote(account_id, safe='')}", EVEN_SUSPENDED)
+
+
+def _user_role(account_id: str) -> Ask:
+    return Ask(f"{USERS}/{quote(account_id, safe='')}/user-role")
+
+
+def _whole(body: bytes) -> bytes:
+    """One record, as it was sent."""
+    return bytes(msgspec.json.decode(body, type=Raw))
+
+
+def _group(raw: Raw) -> tuple[Group, list[Grant]]:
+    record = decode_group(raw)
+    return group_of(record), managers_of(record)
+
+
+def _member_id(raw: Raw) -> str:
+    member = decode_member(raw)
+    if not member.id:
+        raise ValueError("the id is empty")
+    return member.id
+
+
+def _decoded(data: Iterable[Raw], decode: Callable[[Raw], T], part: Part, where: str) -> Iterator[T]:
+    """The records that can be understood; of the others, which they are."""
+    for position, raw in enumerate(data, 1):
+        try:
+            yield decode(raw)
+        except (ValueError, OverflowError, OSError) as error:
+            part.fault(f"{where}, record {position}: {error}")
+
+
+def _meta(page: Page | list[Raw], ask: Ask) -> Meta:
+    if isinstance(page, list) or page.meta is None:
+        raise SourceError(f"{ask}: without `meta` there is no telling how many pages there are")
+    return page.meta
+
+
+def _refuse_repeated(ask: Ask, meta: Meta, number: int, *, repeated: bool) -> None:
+    if meta.page not in (None, number):
+        raise SourceError(f"{ask} of {meta.totalPages}: the answer is page {meta.page}")
+    if repeated:
+        raise SourceError(f"{ask} of {meta.totalPages}: the answer repeats the page before")
+
+
+def _expect_full(part: Part, meta: Meta, number: int, records: int, size: int) -> None:
+    """Only the last page may be short. (A repeated `data` key would silently win over the first.)"""
+    expected = meta.itemsPerPage or size
+    if number < meta.totalPages and records < expected:
+        part.fault(f"page {number} of {meta.totalPages} holds {records} records instead of {expected}")
+
+
+def _not_found(error: SourceError) -> bool:
+    """The API's own 404: a proxy's page in HTML says nothing about an account."""
+    return isinstance(error, Refused) and error.status == 404 and error.said is not None
+
+
+def _to_be_read_again(seen: SeenAccount) -> SeenAccount:
+    """Without the list of roles its role has no id yet, so the next poll must not take the record for known."""
+    return seen._replace(raw_digest=hashlib.sha256(seen.raw_digest).digest()[:16])

@@ -24,12 +24,12 @@ _from_timestamp = datetime.fromtimestamp
 _canonical = msgspec.json.Encoder(order="sorted").encode
 
 
-class UserRole(Struct):
+class UserRole(Struct, gc=False):
     level: str | None = None
     name: str | None = None
 
 
-class User(Struct):
+class User(Struct, gc=False):
     """Only what we use; msgspec skips the rest. No key but `id` is sure to be there."""
 
     id: str
@@ -88,7 +88,7 @@ class AssignedCourse(Struct):
 
 
 class UserRoleDetail(Struct):
-    """"The response may vary depending on role": any key may be absent."""
+    """ "The response may vary depending on role": any key may be absent."""
 
     role_id: str | None = None
     user_role: Member | None = None

@@ -1,0 +1,168 @@
+"""Slack, through a bot's token: exactly once, since a message can be found again by its metadata."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from monitor.deliver.attachment import attachment, rows
+from monitor.deliver.render import SHOWN, Renderer
+from monitor.deliver.slack_errors import OPERATOR, PAYLOAD, classify, code_of
+from monitor.deliver.slack_http import Web
+from monitor.domain.message import Notification, Receipt, Sending
+from monitor.errors import MonitorError
+
+EVENT = "access_monitor_notification"
+_MARGIN = timedelta(seconds=120)  # the clocks of Slack and of this host may differ
+_PAGES = 20  # of 200 messages: a channel busier than that since the first attempt cannot be searched
+_PERSON = re.compile(r"[UW][A-Z0-9]{7,}")
+_CONVERSATION = re.compile(r"[CGD][A-Z0-9]{7,}")
+
+Answer = dict[str, Any]
+
+
+class SlackBot:
+    def __init__(
+        self, token: str, channel: str, renderer: Renderer, base_url: str = "https://slack.com/api/", timeout: int = 20
+    ) -> None:
+        # retry_handlers: the default one posts again after a dropped connection, which doubles messages
+        self.client = Web(token, base_url=base_url, timeout=timeout, retry_handlers=[])
+        self.client.proxy = None
+        self.channel, self.renderer = channel, renderer
+        self._id = channel if _CONVERSATION.fullmatch(channel) else ""
+
+    def send(self, notification: Notification) -> Receipt:
+        listed = rows(notification) > SHOWN
+        said = self.renderer.slack(notification, attached=listed)
+        try:
+            posted = self._post(notification, said)
+            detail = ""
+        except Exception as error:  # the client raises what urllib and json raise; the table says what each means
+            if code_of(error) not in PAYLOAD:
+                return classify(error)
+            try:
+                posted = self._post_bare(notification, said["text"])
+            except Exception as second:
+                return classify(second)
+            detail = f"sent as plain text: Slack refused the blocks ({code_of(error)})"
+        where, ts = str(posted.get("channel") or self.channel), str(posted.get("ts") or "")
+        self._id = self._id or (where if _CONVERSATION.fullmatch(where) else "")
+        if listed:
+            detail = "; ".join(filter(None, (detail, self._attach(notification, where, ts))))
+        return Receipt(Sending.SENT, detail, ts)
+
+    def find(self, notification: Notification) -> str | None:
+        """Raises MonitorError while Slack cannot be asked; None when it never can be, for this app or this channel."""
+        message = self._search(notification)
+        if message is None:
+            return None
+        ts = str(message["ts"])
+        if rows(notification) > SHOWN and not message.get("reply_count"):
+            self._attach(notification, self._id, ts)  # the attempt ended between the message and its list
+        return ts
+
+    def check(self) -> str | None:
+        try:
+            self.client.auth_test()
+        except Exception as error:  # whatever it is, the operator reads it
+            return f"Slack refuses the token: {classify(error).detail}"
+        try:
+            conversation = self._conversation()
+            if not conversation:
+                return f"there is no channel {self.channel} that the app can see: check its name, or invite the app"
+            where = self._ask("conversations.info", {"channel": conversation}).get("channel") or {}
+        except Exception as error:
+            # posting needs no scope to read channels: then nobody can say more
+            return None if code_of(error) in OPERATOR else f"the channel {self.channel}: {classify(error).detail}"
+        if where.get("is_archived"):
+            return f"the channel {self.channel} is archived: unarchive it, or name another one"
+        if where.get("is_member") is False and where.get("is_private"):
+            return f"the app is not in {self.channel}: invite it with /invite"
+        return None
+
+    def _post(self, notification: Notification, said: Answer) -> Any:
+        metadata = {"event_type": EVENT, "event_payload": {"outbox_id": notification.id}}
+        return self.client.chat_postMessage(
+            channel=self.channel, text=said["text"], blocks=said["blocks"], metadata=metadata, **_manners(notification)
+        )
+
+    def _post_bare(self, notification: Notification, text: str) -> Any:
+        return self.client.chat_postMessage(channel=self.channel, text=text, **_manners(notification))
+
+    def _attach(self, notification: Notification, channel: str, ts: str) -> str:
+        """Puts the list into the message's thread. The message is out: what fails here is only told."""
+        listed = attachment(notification)
+        if listed is None:
+            return ""
+        try:
+            self.client.files_upload_v2(
+                filename=listed.name, content=listed.data, title=listed.name, channel=channel, thread_ts=ts
+            )
+        except Exception as error:
+            detail = classify(error).detail
+            self._excuse(channel, ts)
+            return f"the list {listed.name} is not attached: {detail}"
+        return ""
+
+    def _excuse(self, channel: str, ts: str) -> None:
+        """Says in the thread that the list which the message promises is missing."""
+        text = "The list could not be attached. `access-monitor findings` and `access-monitor drift` show all of it."
+        try:
+            self.client.chat_postMessage(channel=channel, thread_ts=ts, text=text, unfurl_links=False)
+        except Exception:  # noqa: S110 - an excuse that does not arrive needs none of its own
+            pass
+
+    def _search(self, notification: Notification) -> Answer | None:
+        since = (notification.first_attempt_at or notification.created_at) - _MARGIN
+        try:
+            where = self._conversation()
+            asked = {"channel": where, "oldest": f"{since.timestamp():.6f}", "include_all_metadata": True, "limit": 200}
+            messages = self._pages("conversations.history", "messages", asked) if where else iter(())
+            return next((m for m in messages if _is(m, notification)), None)
+        except Exception as error:  # the client raises what urllib and json raise; the table says what each means
+            receipt = classify(error)
+            if receipt.sending in (Sending.PAUSED, Sending.REJECTED):
+                return None
+            raise MonitorError(f"cannot ask Slack whether it has the message: {receipt.detail}") from error
+
+    def _conversation(self) -> str:
+        """The channel's id, or nothing: posting takes a name, everything else does not."""
+        if not self._id and _PERSON.fullmatch(self.channel):
+            self._id = str(self._ask("conversations.open", {"users": self.channel})["channel"]["id"])
+        elif not self._id:
+            asked = {"types": "public_channel,private_channel", "exclude_archived": True, "limit": 200}
+            channels = self._pages("conversations.list", "channels", asked)
+            name = self.channel.lstrip("#")
+            self._id = str(next((c["id"] for c in channels if c.get("name") == name), ""))
+        return self._id
+
+    def _pages(self, method: str, items: str, asked: Answer) -> Iterator[Answer]:
+        cursor: Answer = {}
+        for _ in range(_PAGES):
+            page = self._ask(method, asked | cursor)
+            yield from page.get(items) or ()
+            cursor = {"cursor": (page.get("response_metadata") or {}).get("next_cursor")}
+            if not cursor["cursor"]:
+                return
+
+    def _ask(self, method: str, asked: Answer) -> Any:
+        return self.client.api_call(method, params=asked)  # a form: Slack's reading methods need not take JSON
+
+
+def _manners(notification: Notification) -> Answer:
+    """Nothing is unfurled, parsed or linked; the id is a defence in depth, since Slack documents no promise for it."""
+    return {
+        "client_msg_id": str(uuid.uuid5(uuid.NAMESPACE_OID, notification.id)),
+        "parse": "none", "link_names": False, "unfurl_links": False, "unfurl_media": False,
+    }  # fmt: skip
+
+
+def _is(message: Answer, notification: Notification) -> bool:
+    metadata = message.get("metadata") or {}
+    return (
+        metadata.get("event_type") == EVENT
+        and (metadata.get("event_payload") or {}).get("outbox_id") == notification.id
+    )

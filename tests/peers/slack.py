@@ -1,0 +1,212 @@
+"""A small Slack: keeps messages, metadata and files, and fails on request in the ways that a real network does."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qsl
+
+CHANNEL = "C0MONITOR1"
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong with one request. `after` means: once the request has had its effect."""
+
+    kind: str  # answer, drop, reset, hang
+    after: bool = False
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: str = ""
+
+
+def answer(status: int, body: str | Json | list[Any] = "", kind: str = "application/json", **headers: str) -> Fault:
+    text = body if isinstance(body, str) else json.dumps(body)
+    return Fault("answer", status=status, body=text, headers={"Content-Type": kind, **headers})
+
+
+def error(code: str) -> Fault:
+    return answer(200, {"ok": False, "error": code})
+
+
+DROP_AFTER = Fault("drop", after=True)
+DROP_BEFORE = Fault("drop")
+RESET = Fault("reset")
+HANG_AFTER = Fault("hang", after=True)
+
+
+class SlackPeer:
+    """with SlackPeer() as slack: SlackBot(token, CHANNEL, renderer, base_url=slack.url)"""
+
+    def __init__(self, page_size: int = 200) -> None:
+        self.page_size = page_size
+        self.messages: list[Json] = []
+        self.files: list[Json] = []
+        self.calls: list[tuple[str, Json]] = []
+        self.tokens: set[str] = set()
+        self.archived = False
+        self._uploads: dict[str, bytes] = {}
+        self._faults: dict[str, list[Fault]] = defaultdict(list)
+        self._released = threading.Event()
+        self._server = _Server(("127.0.0.1", 0), _Handler, self)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, _t: type[BaseException] | None, _e: BaseException | None, _b: TracebackType | None) -> None:
+        self._released.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.root}/api/"
+
+    def fails(self, method: str, *faults: Fault) -> None:
+        """The next requests of a method fail, in this order."""
+        self._faults[method] += faults
+
+    def top_level(self) -> list[Json]:
+        return [m for m in self.messages if "thread_ts" not in m]
+
+    def fault(self, method: str) -> Fault | None:
+        faults = self._faults[method]
+        return faults.pop(0) if faults else None
+
+    def wait_released(self) -> None:
+        self._released.wait()
+
+    def act(self, method: str, asked: Json, raw: bytes) -> Json | str:
+        self.calls.append((method, asked))
+        if method.startswith("upload/"):
+            self._uploads[method.removeprefix("upload/")] = raw
+            return "OK"
+        if method == "webhook":
+            self.messages.append(asked)
+            return "ok"
+        does: dict[str, Callable[[Json], Json]] = {
+            "auth.test": lambda _: {"ok": True, "bot_id": "B0MONITOR1", "team": "acme"},
+            "chat.postMessage": self._post,
+            "conversations.history": self._history,
+            "conversations.info": self._info,
+            "conversations.list": lambda _: {"ok": True, "channels": [{"id": CHANNEL, "name": "access"}]},
+            "conversations.open": lambda _: {"ok": True, "channel": {"id": CHANNEL}},
+            "files.getUploadURLExternal": self._upload_url,
+            "files.completeUploadExternal": self._uploaded,
+        }
+        return does[method](asked) if method in does else {"ok": False, "error": "unknown_method"}
+
+    def _post(self, asked: Json) -> Json:
+        if asked["channel"] not in (CHANNEL, "#access", "U0PERSON01"):
+            return {"ok": False, "error": "channel_not_found"}
+        ts = f"{1_795_000_000 + len(self.messages)}.000100"
+        self.messages.append(asked | {"ts": ts})
+        return {"ok": True, "channel": CHANNEL, "ts": ts}
+
+    def _history(self, asked: Json) -> Json:
+        if asked["channel"] != CHANNEL:
+            return {"ok": False, "error": "channel_not_found"}
+        newest_first = self.top_level()[::-1]
+        start = int(asked.get("cursor") or 0)
+        page = [self._seen(m, asked) for m in newest_first[start : start + self.page_size]]
+        after = start + self.page_size
+        more = {"response_metadata": {"next_cursor": str(after)}} if after < len(newest_first) else {}
+        return {"ok": True, "messages": page, **more}
+
+    def _seen(self, message: Json, asked: Json) -> Json:
+        """As history shows it: metadata only when asked for."""
+        replies = sum(m.get("thread_ts") == message["ts"] for m in (*self.messages, *self.files))
+        shown = {"ts": message["ts"], "text": message["text"]} | ({"reply_count": replies} if replies else {})
+        wanted = asked.get("include_all_metadata") in ("1", "true", True)
+        return shown | ({"metadata": message["metadata"]} if wanted and "metadata" in message else {})
+
+    def _info(self, asked: Json) -> Json:
+        if asked["channel"] != CHANNEL:
+            return {"ok": False, "error": "channel_not_found"}
+        return {"ok": True, "channel": {"id": CHANNEL, "is_archived": self.archived, "is_member": True}}
+
+    def _upload_url(self, asked: Json) -> Json:
+        file_id = f"F{len(self._uploads):08}"
+        return {"ok": True, "file_id": file_id, "upload_url": f"{self.root}/upload/{file_id}"}
+
+    def _uploaded(self, asked: Json) -> Json:
+        done = json.loads(asked["files"])
+        for file in done:
+            self.files.append(
+                {"name": file["title"], "data": self._uploads[file["id"]], "thread_ts": asked.get("thread_ts")}
+            )
+        return {"ok": True, "files": done}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False  # joined on close, so that no socket outlives its test
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], peer: SlackPeer) -> None:
+        super().__init__(address, handler)
+        self.peer = peer
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that gave up is part of the tests."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        method = self.path.split("?")[0].removeprefix("/api/").strip("/")
+        method = "webhook" if method.startswith("services/") else method
+        peer = self.server.peer
+        peer.tokens.add(self.headers.get("Authorization") or "")
+        fault = peer.fault("upload" if method.startswith("upload/") else method)
+        if fault is None or fault.after:
+            said = peer.act(method, _asked(self.headers, raw), raw)
+        if fault is None:
+            self._answer(200, {"Content-Type": "application/json"}, said if isinstance(said, str) else json.dumps(said))
+        else:
+            self._fail(fault)
+
+    def _fail(self, fault: Fault) -> None:
+        if fault.kind == "answer":
+            self._answer(fault.status, fault.headers, fault.body)
+        elif fault.kind == "hang":
+            self.server.peer.wait_released()
+        elif fault.kind == "reset":  # linger of zero: the kernel sends RST
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+        self.close_connection = True
+
+    def _answer(self, status: int, headers: dict[str, str], text: str) -> None:
+        data = text.encode()
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(data))}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+
+def _asked(headers: Message, raw: bytes) -> Json:
+    kind = headers.get_content_type()
+    if kind == "application/json":
+        return dict(json.loads(raw))
+    return dict(parse_qsl(raw.decode())) if kind == "application/x-www-form-urlencoded" else {}
