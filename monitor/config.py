@@ -24,7 +24,7 @@ class _Strict(BaseModel):
 
 
 def _duration(text: Any) -> Any:
-    """"15m" as a timedelta. pydantic would take numbers and ISO durations, too: here there is one way to write it."""
+    """ "15m" as a timedelta. pydantic would take numbers and ISO durations, too: here there is one way to write it."""
     if isinstance(text, timedelta):
         return text
     units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -34,7 +34,7 @@ def _duration(text: Any) -> Any:
 
 
 def _rate(text: Any) -> Any:
-    """"30/10s": requests and seconds."""
+    """ "30/10s": requests and seconds."""
     if isinstance(text, tuple):
         return text
     number, _, window = str(text).partition("/")
@@ -288,7 +288,6 @@ def _near(name: str) -> str:
     known = {f.alias or n for model in models for n, f in model.model_fields.items()} - {"path"}
     close = difflib.get_close_matches(name, sorted(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""
-
 
 
 def _cross_checks(config: Config) -> list[str]:

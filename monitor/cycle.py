@@ -115,9 +115,7 @@ def run_cycle(parts: Parts, name: str) -> CycleResult:
         changes = staging.db.execute("SELECT count(*) FROM changes").fetchone()[0]
     finally:
         staging.close()
-    result = CycleResult(
-        snapshot_id, snapshot, changes, events, len(notes), judged.unknown, tuple(judged.errors)
-    )
+    result = CycleResult(snapshot_id, snapshot, changes, events, len(notes), judged.unknown, tuple(judged.errors))
     _log(result)
     return result
 
@@ -197,7 +195,13 @@ class Judged:
 
 
 def judge_all(
-    parts: Parts, watched: Watched, staging: Staging, settled: Settled, snapshot: Snapshot, *, want_unknown: bool = False
+    parts: Parts,
+    watched: Watched,
+    staging: Staging,
+    settled: Settled,
+    snapshot: Snapshot,
+    *,
+    want_unknown: bool = False,
 ) -> Judged:
     """Every rule on every subject of the source, as of this poll."""
     judged = Judged()
@@ -366,5 +370,3 @@ def attempt(channel: Channel, notification: Notification, *, uncertain: bool) ->
     except Exception as error:  # one receiver must not stop the others; what happened is written down with the row
         log.exception("a channel failed", receiver=notification.receiver)
         return Receipt(Sending.UNCERTAIN, f"{type(error).__name__} in the channel")
-
-

@@ -1,12 +1,12 @@
 """Every error that this program raises on purpose.
 
-    MonitorError
-     ├─ ConfigError       the config, with the file and the key's path
-     ├─ RuleErrors        one or more faults in rule files, with file, line and clause
-     ├─ TemplateFault     a template that does not render
-     ├─ StoreError        the database: full, locked, corrupt, newer than this program
-     └─ SourceError       a source; `retry` says whether asking again can help
-         └─ AuthError     credentials: nothing more can be read
+MonitorError
+ ├─ ConfigError       the config, with the file and the key's path
+ ├─ RuleErrors        one or more faults in rule files, with file, line and clause
+ ├─ TemplateFault     a template that does not render
+ ├─ StoreError        the database: full, locked, corrupt, newer than this program
+ └─ SourceError       a source; `retry` says whether asking again can help
+     └─ AuthError     credentials: nothing more can be read
 """
 
 from __future__ import annotations

@@ -95,12 +95,21 @@ def routes(config: Config) -> tuple[Route, ...]:
     if unknown:
         raise ConfigError(unknown, str(config.path))
     return tuple(
-        Route(tuple(r.to), tuple(s.value for s in r.severity), tuple(r.rule), tuple(r.source), tuple(r.tag), tuple(r.changes))
+        Route(
+            tuple(r.to),
+            tuple(s.value for s in r.severity),
+            tuple(r.rule),
+            tuple(r.source),
+            tuple(r.tag),
+            tuple(r.changes),
+        )
         for r in config.routes
     )
 
 
-def watched(config: Config, source: settings.SourceConfig, key: str, clock: Clock, progress: Progress | None) -> Watched:
+def watched(
+    config: Config, source: settings.SourceConfig, key: str, clock: Clock, progress: Progress | None
+) -> Watched:
     built = LearnWorlds(
         name=source.name,
         url=source.url.rstrip("/"),
@@ -126,9 +135,7 @@ def _secret(secret: Secret | None, key: str, config: Config) -> str | None:
     return None if secret is None else secret.read(key, config.folder)
 
 
-def channel(
-    config: Config, receiver: settings.ReceiverConfig, key: str, render: Renderer, stream: IO[str]
-) -> Channel:
+def channel(config: Config, receiver: settings.ReceiverConfig, key: str, render: Renderer, stream: IO[str]) -> Channel:
     match receiver:
         case settings.FilesReceiver():
             return Files(config.folder / receiver.path, receiver.format, render)
@@ -154,7 +161,9 @@ def _email(config: Config, receiver: settings.EmailReceiver, key: str, render: R
             sender=receiver.sender,
             to=receiver.to,
             renderer=render,
-            message_id_domain=receiver.sender.rpartition("@")[2].strip("> ") or urlsplit(f"//{receiver.host}").hostname or "localhost",
+            message_id_domain=receiver.sender.rpartition("@")[2].strip("> ")
+            or urlsplit(f"//{receiver.host}").hostname
+            or "localhost",
             ca_file=config.folder / receiver.ca_file if receiver.ca_file else None,
         )
     except ValueError as error:

@@ -36,7 +36,9 @@ def acknowledge(
     engine = wiring.database(config, must_exist=True)
     rules = wiring.rule_set(config, now.date()).by_id
     with reading(engine) as connection:
-        found = _one(store.load(connection, store.FINDINGS.c.fingerprint.startswith(fingerprint, autoescape=True)), fingerprint)
+        found = _one(
+            store.load(connection, store.FINDINGS.c.fingerprint.startswith(fingerprint, autoescape=True)), fingerprint
+        )
     event = acknowledged(found, rules.get(found.rule), by or getpass.getuser(), now)
     source_id = queries.source_id(engine, found.source, "")
     with writing(engine) as connection:

@@ -37,7 +37,9 @@ def judged_now(config: Config, only: str | None) -> Iterator[tuple[str, Judged]]
         yield source.name, _judge(config, source.name, source.kind, latest[0], rules, clock)
 
 
-def _judge(config: Config, name: str, kind: str, latest: dict[str, object], rules: RuleSet, clock: SystemClock) -> Judged:
+def _judge(
+    config: Config, name: str, kind: str, latest: dict[str, object], rules: RuleSet, clock: SystemClock
+) -> Judged:
     engine = wiring.database(config, must_exist=True)
     source: Source = _Recorded(name)  # type: ignore[assignment]
     limit = next(s.admin_limit for s in config.sources if s.name == name)
@@ -48,7 +50,8 @@ def _judge(config: Config, name: str, kind: str, latest: dict[str, object], rule
         privileged=lambda _a: None, digest=lambda _a: b"",
     )  # fmt: skip
     scopes = tuple(
-        ScopeEnded(s["name"], Outcome(s["outcome"]), s["reason"]) for s in queries.scopes_of(engine, int(str(latest["id"])))
+        ScopeEnded(s["name"], Outcome(s["outcome"]), s["reason"])
+        for s in queries.scopes_of(engine, int(str(latest["id"])))
     )
     parts = Parts(engine, clock, rules, (), {}, {}, wiring.staging_folder(config), config.zone)
     snapshot = Snapshot(name, Outcome(str(latest["outcome"])), now, now, scopes, Proof())

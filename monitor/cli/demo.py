@@ -129,9 +129,13 @@ def play(folder: Path, users: int, pause: float) -> None:
             CONFIG.format(url=server.url, client_id=server.client_id, token=TOKEN, admin_limit=school.admins),
             encoding="utf-8",
         )
-        out.print(f"\n[bold]A simulated school[/] of {users:,} users answers at {server.url}, in LearnWorlds' wire format.")
+        out.print(
+            f"\n[bold]A simulated school[/] of {users:,} users answers at {server.url}, in LearnWorlds' wire format."
+        )
         stage = _Stage(folder, config, clock, pause)
-        stage.show("Day 0: the first look", ["Nobody has looked before, so this is the baseline: one message, not dozens."])
+        stage.show(
+            "Day 0: the first look", ["Nobody has looked before, so this is the baseline: one message, not dozens."]
+        )
         for number, step in enumerate(STORY, 1):
             clock.ahead = timedelta(days=-DAYS + DAYS * number / len(STORY))
             step.apply(school)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -47,9 +46,12 @@ def findings(
     rule: Annotated[str | None, typer.Option(help="Only findings of this rule.")] = None,
     severity: Annotated[Severity | None, typer.Option(help="Only this severity.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Resolved ones as well.")] = False,
-    unknown: Annotated[bool, typer.Option("--unknown", help="What could not be judged, and which fact is missing.")] = False,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="What could not be judged, and which fact is missing.")
+    ] = False,
     fail_on: Annotated[
-        Severity | None, typer.Option(help="Exit with 3 when one of this severity or above is unresolved and not exempt.")
+        Severity | None,
+        typer.Option(help="Exit with 3 when one of this severity or above is unresolved and not exempt."),
     ] = None,
 ) -> None:
     """What is wrong now: findings that are not resolved, with their evidence in json.
@@ -64,9 +66,7 @@ def findings(
     if wanted - {s.value for s in FindingStatus}:
         raise ConfigError([f"--status: there is no status {', '.join(sorted(wanted))}"])
     rows = _findings(config, source, rule)
-    if fmt is Format.JSON and not everything and not wanted:
-        shown = rows
-    elif everything:
+    if (fmt is Format.JSON and not everything and not wanted) or everything:
         shown = rows
     else:
         keep = wanted or {FindingStatus.OPEN.value, FindingStatus.ACKNOWLEDGED.value}
@@ -116,7 +116,9 @@ def _unknown(config: Config, source: str | None, fmt: Format) -> None:
     ]
     if fmt is Format.TABLE:
         rows = [{**r, "subject": r["subject"]["email"] or r["subject"]["name"] or r["subject"]["id"]} for r in rows]
-    show(rows, fmt, ("source", "rule", "subject", "why"), f"{len(rows)} unknown verdicts", "Every rule could be judged.")
+    show(
+        rows, fmt, ("source", "rule", "subject", "why"), f"{len(rows)} unknown verdicts", "Every rule could be judged."
+    )
 
 
 @app.command()
@@ -138,7 +140,12 @@ def drift(
 
 
 def _change(row: dict[str, Any], fmt: Format) -> dict[str, Any]:
-    about = {"kind": row["subject_kind"], "id": row["subject_id"], "email": row["subject_email"], "name": row["subject_name"]}
+    about = {
+        "kind": row["subject_kind"],
+        "id": row["subject_id"],
+        "email": row["subject_email"],
+        "name": row["subject_name"],
+    }
     kept = {k: row[k] for k in ("snapshot_id", "source", "kind", "field", "before", "after")}
     name = f"{about['kind']} {about['email'] or about['name'] or about['id']}"
     return {
@@ -187,7 +194,13 @@ def snapshots(
     )  # fmt: skip
     columns = ("id", "source", "outcome", "started_at", "accounts", "roles", "groups", "grants", "requests", "error")
     rows = queries.snapshots(engine, source, limit)
-    show(({k: r[k] for k in keys} for r in rows), fmt, columns, "Snapshots", "No snapshots yet: run `access-monitor poll`.")
+    show(
+        ({k: r[k] for k in keys} for r in rows),
+        fmt,
+        columns,
+        "Snapshots",
+        "No snapshots yet: run `access-monitor poll`.",
+    )
 
 
 def _proof(engine: Any, snapshot_id: int, fmt: Format) -> None:
@@ -239,5 +252,3 @@ def ledger_(
         raise typer.Exit(Exit.FAILED)
     sequence, digest = head or (0, "")
     sys.stdout.write(f"{sequence} rows, the chain holds; head {digest}\n")
-
-

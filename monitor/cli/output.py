@@ -73,7 +73,12 @@ def show(
 
 
 def severity(value: Any) -> str:
-    marks = {"critical": "[bold red]◆ critical[/]", "high": "[red]▲ high[/]", "medium": "[yellow]● medium[/]", "low": "○ low"}
+    marks = {
+        "critical": "[bold red]◆ critical[/]",
+        "high": "[red]▲ high[/]",
+        "medium": "[yellow]● medium[/]",
+        "low": "○ low",
+    }
     return marks.get(str(value), cell(value))
 
 

@@ -47,7 +47,13 @@ def progress() -> Iterator[Bars]:
     if not sys.stderr.isatty():
         yield Bars(None)
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console(err=True), transient=True) as bars:
         yield Bars(bars)
 
@@ -87,7 +93,9 @@ def poll(
         _summary(result)
     unsent = sum(n for how, n in ended.items() if how != Sending.SENT.value)
     if unsent:
-        console(err=True).print(f"{unsent} messages could not be sent and wait; see `access-monitor outbox`", style="yellow")
+        console(err=True).print(
+            f"{unsent} messages could not be sent and wait; see `access-monitor outbox`", style="yellow"
+        )
     raise typer.Exit(_code(results))
 
 
@@ -156,7 +164,9 @@ def _checks(config: Config, offline: bool) -> Iterator[dict[str, Any]]:
     for name, channel in parts.channels.items():
         yield _row(f"receiver {name}", channel.check(), "can be reached")
     dead = outbox.listing(parts.engine, ("dead",))
-    yield _row("outbox", f"{len(dead)} messages were refused; see `access-monitor outbox`" if dead else None, "nothing refused")
+    yield _row(
+        "outbox", f"{len(dead)} messages were refused; see `access-monitor outbox`" if dead else None, "nothing refused"
+    )
 
 
 def _row(what: str, problem: str | None, detail: str = "") -> dict[str, Any]:
@@ -227,5 +237,3 @@ def demo(
     from monitor.cli.demo import play
 
     play(folder, users, pause=0.0 if fast or not sys.stdout.isatty() else 1.5)
-
-

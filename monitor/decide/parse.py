@@ -31,7 +31,7 @@ PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
 
 def duration(text: str) -> timedelta:
-    """"90d", "12h", "15m", "30s". Raises ValueError."""
+    """ "90d", "12h", "15m", "30s". Raises ValueError."""
     match = DURATION.fullmatch(text.strip())
     if not match:
         raise ValueError(f'"{text}" is no duration: write a number and s, m, h or d, like "90d"')

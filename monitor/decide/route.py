@@ -101,7 +101,9 @@ def baseline(
         yield notification(receiver, Reason.BASELINE, f"baseline:{source}", title, source, now, content)
 
 
-def of_changes(changes: Iterable[Change], routes: Sequence[Route], source: str, now: datetime) -> Iterator[Notification]:
+def of_changes(
+    changes: Iterable[Change], routes: Sequence[Route], source: str, now: datetime
+) -> Iterator[Notification]:
     """One message a receiver and poll about the plain changes that its route asks for."""
     wanting = [r for r in routes if r.changes and (not r.source or source in r.source)]
     by_receiver: dict[str, list[Change]] = {}
@@ -113,7 +115,9 @@ def of_changes(changes: Iterable[Change], routes: Sequence[Route], source: str, 
     for receiver, moved in by_receiver.items():
         title = f"{len(moved)} change{'' if len(moved) == 1 else 's'} in {source}"
         content = {"changes": [present.change(c, source) for c in moved]}
-        yield notification(receiver, Reason.CHANGES, f"changes:{source}:{present.rfc3339(now)}", title, source, now, content)
+        yield notification(
+            receiver, Reason.CHANGES, f"changes:{source}:{present.rfc3339(now)}", title, source, now, content
+        )
 
 
 def of_operations(

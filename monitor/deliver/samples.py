@@ -22,7 +22,10 @@ FINDING: dict[str, Any] = {
     "silenced_until": None,
     "source": "acme-school",
     "subject": {
-        "kind": "account", "id": "5ea173beca205e67b47f4552", "email": "ann.bee@example.test", "name": "Ann Bee",
+        "kind": "account",
+        "id": "5ea173beca205e67b47f4552",
+        "email": "ann.bee@example.test",
+        "name": "Ann Bee",
     },
     "opened_at": _AT,
     "resolved_at": None,

@@ -21,7 +21,13 @@ LARGEST = 10_000_000  # bytes of an answer
 
 class _NoRedirect(HTTPRedirectHandler):
     def redirect_request(  # noqa: PLR0917 - the signature is urllib's
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str  # noqa: ARG002
+        self,
+        req: Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: Any,
+        newurl: str,  # noqa: ARG002
     ) -> Request | None:
         return None  # urllib then raises the answer itself, a 3xx
 

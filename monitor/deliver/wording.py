@@ -148,7 +148,7 @@ def framework(name: Any) -> str:
 
 
 def words(name: Any) -> str:
-    """"privileged_granted" as "privileged granted"."""
+    """ "privileged_granted" as "privileged granted"."""
     return str(name).replace("_", " ")
 
 

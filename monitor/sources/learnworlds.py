@@ -15,7 +15,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, count
+from itertools import chain
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -475,17 +475,16 @@ class _Reading:
     ) -> Iterator[tuple[int, list[Raw], Meta]]:
         """Every page, by what each says of the total: a list may grow or shrink while it is read."""
         total = 1
-        numbers = count(1 if first is None else 2)
+        upcoming = 1 if first is None else 2
 
         def following() -> Ask | None:
             nonlocal upcoming
             if upcoming > total:
                 return None
-            number, upcoming = upcoming, next(numbers)
+            upcoming += 1
             self._asking(kind)
-            return ask(number)
+            return ask(upcoming - 1)
 
-        upcoming = next(numbers)
         later = (future for _, future in self.reader.ahead(following, decode_page))
         before: list[bytes] = []
         for number, future in enumerate(chain(() if first is None else (first,), later), 1):

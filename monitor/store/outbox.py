@@ -95,9 +95,7 @@ def claim(engine: Engine, receiver: str, owner: str, token: str, now: datetime) 
         ).first()
         if row is None or before is None:
             return None
-        connection.execute(
-            insert(DELIVERIES).values(outbox_id=row.id, attempt=row.attempts, started_at=now)
-        )
+        connection.execute(insert(DELIVERIES).values(outbox_id=row.id, attempt=row.attempts, started_at=now))
         return Claim(_notification(row, receiver), token, before.status in ("sending", "uncertain"))
 
 

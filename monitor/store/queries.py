@@ -45,7 +45,10 @@ def source_facts(engine: Engine, source_id: int) -> SourceFacts:
 def last_outcome(engine: Engine, source_id: int) -> str | None:
     with reading(engine) as connection:
         return connection.execute(
-            select(SNAPSHOTS.c.outcome).where(SNAPSHOTS.c.source_id == source_id).order_by(SNAPSHOTS.c.id.desc()).limit(1)
+            select(SNAPSHOTS.c.outcome)
+            .where(SNAPSHOTS.c.source_id == source_id)
+            .order_by(SNAPSHOTS.c.id.desc())
+            .limit(1)
         ).scalar()
 
 
@@ -137,7 +140,11 @@ def _snapshot_at(connection: Any, source_id: int, at: datetime) -> int | None:
 def _accounts_of(
     connection: Any, source_id: int, name: str, as_of: int | None, privileged: bool | None, account: str | None
 ) -> Iterator[dict[str, Any]]:
-    valid = "{0}.valid_to IS NULL" if as_of is None else "{0}.valid_from <= :s AND ({0}.valid_to IS NULL OR {0}.valid_to > :s)"
+    valid = (
+        "{0}.valid_to IS NULL"
+        if as_of is None
+        else "{0}.valid_from <= :s AND ({0}.valid_to IS NULL OR {0}.valid_to > :s)"
+    )
     only = "" if privileged is None else " AND a.privileged" if privileged else " AND NOT coalesce(a.privileged, 0)"
     only += " AND (a.account_id = :account OR a.email_key = :account)" if account else ""
     query = f"""

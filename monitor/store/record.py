@@ -120,7 +120,14 @@ def _grants(connection: Connection, staging: Staging, settled: Settled, snapshot
 def _things(connection: Connection, staging: Staging, settled: Settled, snapshot_id: int) -> None:
     source = staging.source_id
     _end(connection, "roles", "role_id", source, [r.role.id for r in settled.roles] + settled.ended_roles, snapshot_id)
-    _end(connection, "groups", "group_id", source, [g.group.id for g in settled.groups] + settled.ended_groups, snapshot_id)
+    _end(
+        connection,
+        "groups",
+        "group_id",
+        source,
+        [g.group.id for g in settled.groups] + settled.ended_groups,
+        snapshot_id,
+    )
     for version in settled.roles:
         connection.exec_driver_sql(
             """INSERT INTO roles (source_id, role_id, title, description, access_level, custom, first_seen, changed,
@@ -198,5 +205,3 @@ def _proof_entry(
     }  # fmt: skip
     broken = {s.name: s.reason for s in snapshot.scopes if s.outcome is not Outcome.COMPLETE}
     return entry | ({"broken": dict(list(broken.items())[:50])} if broken else {})
-
-

@@ -76,7 +76,9 @@ def _sql(stored: Sequence[str]) -> str:
         f"CASE WHEN s.account_id IS NULL THEN y.{f} ELSE s.{f} END" if f in Activity._fields else f"a.{_COLUMNS[f]}"
         for f in stored
     )
-    join = "LEFT JOIN main_db.activity y ON y.source_id = a.source_id AND y.account_id = a.account_id" if activity else ""
+    join = (
+        "LEFT JOIN main_db.activity y ON y.source_id = a.source_id AND y.account_id = a.account_id" if activity else ""
+    )
     place = list(stored).index("id") + 1
     return f"""
         SELECT {recorded} FROM main_db.accounts a INDEXED BY ix_accounts_current
@@ -125,7 +127,9 @@ def roles_now(staging: Staging) -> dict[str, RoleVersion]:
 
 def groups_now(staging: Staging) -> dict[str, GroupVersion]:
     recorded = recorded_groups(staging)
-    seen = {i: GroupVersion(g, recorded[i].first_seen if i in recorded else staging.at) for i, g in staging.groups.items()}
+    seen = {
+        i: GroupVersion(g, recorded[i].first_seen if i in recorded else staging.at) for i, g in staging.groups.items()
+    }
     return seen if whole(staging, Scope.GROUPS) else recorded | seen
 
 

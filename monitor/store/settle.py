@@ -4,7 +4,7 @@ this module only finds the rows and hands them over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -334,7 +334,11 @@ def _grant_changes(
             account = _subject(staging, account_id)
             title = _title(staging, target)
             if kind is GrantKind.MANAGER:
-                subject, fieldname, said = Subject(Kind.GROUP, target, None, title), "managers", account.email or account_id
+                subject, fieldname, said = (
+                    Subject(Kind.GROUP, target, None, title),
+                    "managers",
+                    account.email or account_id,
+                )
             else:
                 fieldname = "groups" if kind is GrantKind.MEMBER else "assigned"
                 subject, said = account, (title or target) if kind is GrantKind.MEMBER else target

@@ -49,9 +49,7 @@ CREATE TABLE new_grants (account_id TEXT, kind TEXT, entitlement_id TEXT);
 CREATE TABLE ended_grants (pk INTEGER PRIMARY KEY, account_id TEXT);
 CREATE TABLE changes (kind, subject_kind, subject_id, subject_email, subject_name, field, before, after);
 """
-INSERT = (
-    f"INSERT OR REPLACE INTO accounts ({', '.join(STAGED)}, state) VALUES ({', '.join('?' * (len(STAGED) + 1))})"  # noqa: S608
-)
+INSERT = f"INSERT OR REPLACE INTO accounts ({', '.join(STAGED)}, state) VALUES ({', '.join('?' * (len(STAGED) + 1))})"  # noqa: S608
 _json = msgspec.json.Encoder(order="sorted").encode
 
 

@@ -159,7 +159,7 @@ class ActivityRow(SQLModel, table=True):
     """The latest of what moves without access changing: one row an account, rewritten in place."""
 
     __tablename__ = "activity"
-    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012  # SQLAlchemy reads a plain dict
+    __table_args__ = {"sqlite_with_rowid": False}  # SQLAlchemy reads a plain dict
     source_id: int = Field(primary_key=True)
     account_id: str = Field(primary_key=True)
     last_login: datetime | None = at(null=True)
@@ -224,7 +224,10 @@ class GrantRow(SQLModel, table=True):
 
 class ChangeRow(SQLModel, table=True):
     __tablename__ = "changes"
-    __table_args__ = (Index("ix_changes_snapshot", "snapshot_id"), Index("ix_changes_subject", "source_id", "subject_id"))
+    __table_args__ = (
+        Index("ix_changes_snapshot", "snapshot_id"),
+        Index("ix_changes_subject", "source_id", "subject_id"),
+    )
     id: int | None = Field(default=None, primary_key=True)
     snapshot_id: int
     source_id: int

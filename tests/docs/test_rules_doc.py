@@ -110,7 +110,9 @@ def test_the_example_is_a_rule_whose_tests_pass() -> None:
 
 def test_every_shown_clause_compiles() -> None:
     """Each clause in the table of clauses can be used as it stands, and is true or false on the sample."""
-    written = [c for line in between("clauses").splitlines()[2:] for c in re.findall(r"`([^`]+)`", line.split(" | ")[1])]
+    written = [
+        c for line in between("clauses").splitlines()[2:] for c in re.findall(r"`([^`]+)`", line.split(" | ")[1])
+    ]
     assert len(written) >= 15
     for text in written:
         assert Clause(text, "account").holds(parse.sample("account", facts.readable("account"))) in (True, False)
@@ -136,7 +138,10 @@ def _renew() -> None:
     text = DOC
     for marker, made in generated().items():
         text = re.sub(
-            rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)", lambda m, t=made: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL
+            rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)",
+            lambda m, t=made: f"{m[1]}{t}\n{m[2]}",
+            text,
+            flags=re.DOTALL,
         )
     (ROOT / "docs" / "rules.md").write_text(text, encoding="utf-8")
 

@@ -45,7 +45,9 @@ def test_sending_again_replaces(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.mark.parametrize(("format", "end"), [("json", ".json"), ("text", ".txt"), ("slack", ".slack.json"), ("email", ".eml")])
+@pytest.mark.parametrize(
+    ("format", "end"), [("json", ".json"), ("text", ".txt"), ("slack", ".slack.json"), ("email", ".eml")]
+)
 def test_every_format_holds_every_reason(tmp_path: Path, format: Format, end: str) -> None:
     """Also with a name that is no text at all."""
     channel = Files(tmp_path, format, RENDERER)
@@ -119,7 +121,9 @@ def test_a_terminal_gets_a_frame_and_no_markup_of_strangers() -> None:
     primary, secondary = os.openpty()
     with open(secondary, "w", encoding="utf-8") as stream:
         for reason in (Reason.OPENED, Reason.RESOLVED, Reason.BASELINE, Reason.TEST):
-            Console(stream, RENDERER).send(sample(reason) if reason is not Reason.OPENED else sample(reason, finding=odd))
+            Console(stream, RENDERER).send(
+                sample(reason) if reason is not Reason.OPENED else sample(reason, finding=odd)
+            )
             shown = b""
             while os.get_blocking(primary) and (not shown or not shown.rstrip().endswith("╯".encode())):
                 shown += os.read(primary, 65536)

@@ -92,7 +92,8 @@ _BLOCK = st.one_of(
     st.builds(section, _TEXTS),
     st.builds(lambda t: {"type": "header", "text": {"type": "plain_text", "text": t}}, _TEXTS),
     st.builds(
-        lambda ts: {"type": "section", "fields": [{"type": "mrkdwn", "text": t} for t in ts]}, st.lists(_TEXTS, max_size=14)
+        lambda ts: {"type": "section", "fields": [{"type": "mrkdwn", "text": t} for t in ts]},
+        st.lists(_TEXTS, max_size=14),
     ),
     st.builds(
         lambda ts: {"type": "context", "elements": [{"type": "mrkdwn", "text": t} for t in ts]},

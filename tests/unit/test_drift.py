@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from monitor.decide.access import access_digest, privileged
 from monitor.decide.drift import (
-    ACCOUNT_FIELDS, CHANGE_NAMES, LEVELS, account_changes, advance, advance_role, names_of, plain, thing_changes,
+    ACCOUNT_FIELDS,
+    CHANGE_NAMES,
+    LEVELS,
+    account_changes,
+    advance,
+    advance_role,
+    names_of,
+    plain,
+    thing_changes,
     widened,
 )  # fmt: skip
 from monitor.domain.change import Change, ChangeKind, Version
@@ -38,9 +46,8 @@ accounts = st.builds(
     is_reporter=_flags,
     is_affiliate=_flags,
     tags=st.none() | st.lists(st.sampled_from("xyz"), max_size=2).map(tuple),
-    fields=st.none() | st.dictionaries(st.sampled_from("kl"), st.text(max_size=2), min_size=1).map(
-        lambda d: tuple(sorted(d.items()))
-    ),
+    fields=st.none()
+    | st.dictionaries(st.sampled_from("kl"), st.text(max_size=2), min_size=1).map(lambda d: tuple(sorted(d.items()))),
     created=st.none() | st.datetimes(timezones=st.just(UTC)),
 )
 

@@ -59,7 +59,7 @@ MISTAKES = [
     # TOML itself
     ('severity   = "high"', "severity   = high", 3, "not valid TOML"),
     ('title      = "{', 'id = "twice"\ntitle = "{', 2, "not valid TOML: Cannot overwrite a value"),
-    ("polls  = [ { at = \"1d ago\" } ]\n", "polls  = [ { at = \"1d ago\" }", 38, "not valid TOML: Unclosed array"),
+    ('polls  = [ { at = "1d ago" } ]\n', 'polls  = [ { at = "1d ago" }', 38, "not valid TOML: Unclosed array"),
     # keys
     ('severity   = "high"\n', "", 1, "severity: is missing; add it"),
     ("severity ", "severty ", 3, "severty: is no key here; did you mean severity?"),
@@ -239,7 +239,11 @@ def test_what_is_no_duration(text: str) -> None:
 
 def test_a_set_is_read_whole_or_not_at_all() -> None:
     """The faults of all files are told together; good files beside them do not load."""
-    files = {FILE: GOOD, "rules/a.toml": "id = 1", "rules/b.toml": GOOD.replace("idle-admin", "b").replace('"2d"', '"x"')}
+    files = {
+        FILE: GOOD,
+        "rules/a.toml": "id = 1",
+        "rules/b.toml": GOOD.replace("idle-admin", "b").replace('"2d"', '"x"'),
+    }
     with pytest.raises(RuleErrors) as caught:
         parse_set(files, today=TODAY)
     assert {p.split(":")[0] for p in caught.value.problems} == {"rules/a.toml", "rules/b.toml"}

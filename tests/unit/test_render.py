@@ -102,11 +102,19 @@ class TestTemplates:
         [
             ("slack/test.json.j2", '{"text": "x"\n}}\n{{ nme }}', r"mine/slack/test.json.j2:3: .*'nme' is undefined"),
             ("text/test.txt.j2", "one\n{% if %}\n", r"mine/text/test.txt.j2:2: "),
-            ("slack/test.json.j2", '{"text": "x",\n "blocks": [}', r"mine/slack/test.json.j2: renders no JSON: .*line 2"),
+            (
+                "slack/test.json.j2",
+                '{"text": "x",\n "blocks": [}',
+                r"mine/slack/test.json.j2: renders no JSON: .*line 2",
+            ),
             ("slack/test.json.j2", "[1]", r"mine/slack/test.json.j2: must be a JSON object"),
             ("email/test.html.j2", "{{ source.__class__ }}", r"mine/email/test.html.j2:1: SecurityError"),
             ("text/test.txt.j2", "{{ 'a' * 1000000000 }}", r"mine/text/test.txt.j2:1: SecurityError"),
-            ("text/test.txt.j2", "{% include 'text/none.j2' %}", r"mine/text/test.txt.j2:1: there is no template text/none.j2"),
+            (
+                "text/test.txt.j2",
+                "{% include 'text/none.j2' %}",
+                r"mine/text/test.txt.j2:1: there is no template text/none.j2",
+            ),
             ("email/test.html.j2", "{{ source | safe }}", r"mine/email/test.html.j2:1: No filter named 'safe'"),
             ("text/test.txt.j2", "{% for i in range(99999) %}{{ 'x' * 99 }}{% endfor %}", r"is the most"),
         ],
@@ -280,7 +288,10 @@ class TestMail:
 
     def test_a_thread_hangs_together(self) -> None:
         """The first mail of a finding has an id made from the finding; later ones refer to it."""
-        opened, over = sample(Reason.OPENED), sample(Reason.RESOLVED, finding=RESOLVED | {"opened_at": FINDING["opened_at"]})
+        opened, over = (
+            sample(Reason.OPENED),
+            sample(Reason.RESOLVED, finding=RESOLVED | {"opened_at": FINDING["opened_at"]}),
+        )
         read = message_from_bytes(compose(over, RENDERER, ENVELOPE), policy=default)
         assert read["In-Reply-To"] == message_id(opened, "example.test") == thread(over, "example.test")
         assert read["References"] == read["In-Reply-To"]
@@ -293,7 +304,9 @@ class TestMail:
 
     def test_ids_stay_short_enough_for_one_line(self) -> None:
         """A folded id would break the thread."""
-        data = compose(sample(Reason.RESOLVED), RENDERER, ENVELOPE._replace(domain="a-very-long-department.example.test"))
+        data = compose(
+            sample(Reason.RESOLVED), RENDERER, ENVELOPE._replace(domain="a-very-long-department.example.test")
+        )
         lines = [line for line in data.decode().split("\r\n") if line.startswith(("References:", "Message-ID:"))]
         assert len(lines) == 2
         assert all(line.endswith(">") and len(line) <= 78 for line in lines)

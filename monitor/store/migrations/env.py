@@ -1,7 +1,6 @@
 """Run by engine.migrate on its own connection, inside one transaction: a failing step leaves nothing behind."""
 
 from alembic import context
-
 from sqlmodel import SQLModel
 
 import monitor.store.tables  # noqa: F401  # declares them
