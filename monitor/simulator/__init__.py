@@ -1,0 +1,8 @@
+"""A made-up LearnWorlds school behind the real wire format: the peer of the demo and of the tests."""
+
+from monitor.simulator.faults import Fault, Faults
+from monitor.simulator.school import School
+from monitor.simulator.server import SchoolServer
+from monitor.simulator.story import STORY, Expected, Step
+
+__all__ = ["STORY", "Expected", "Fault", "Faults", "School", "SchoolServer", "Step"]
