@@ -1,4 +1,4 @@
-"""config.toml: every setting, its type and its default. Faults are named by the key's path; a value is never printed."""
+"""config.toml: every setting, its type and its default. Faults name the key's path; a value is never printed."""
 
 from __future__ import annotations
 

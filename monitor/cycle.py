@@ -106,7 +106,7 @@ def run_cycle(parts: Parts, name: str) -> CycleResult:
         parts.at("judge")
         events = tuple(find(parts, staging, settled, snapshot, judged))
         parts.at("findings")
-        notes = list(tell(parts, watched, staging, snapshot, events, judged))
+        notes = list(tell(parts, staging, snapshot, events, judged))
         parts.at("route")
         snapshot_id = record(
             parts.engine, staging, settled, snapshot, events, notes, rules_digest=parts.rules.digest,
@@ -267,7 +267,7 @@ def find(parts: Parts, staging: Staging, settled: Settled, snapshot: Snapshot, j
 
 
 def tell(
-    parts: Parts, watched: Watched, staging: Staging, snapshot: Snapshot, events: Sequence[Event], judged: Judged
+    parts: Parts, staging: Staging, snapshot: Snapshot, events: Sequence[Event], judged: Judged
 ) -> Iterator[tuple[Notification, str | None]]:
     """Everything that is to be said because of this poll, each with the fingerprint of its finding."""
     rules, routes, now, source = parts.rules.by_id, parts.routes, staging.at, snapshot.source
@@ -276,7 +276,7 @@ def tell(
         reopened = findings.seen_before(connection, opened)
     yield from route.of_events(events, rules, routes, reopened, now)
     if snapshot.baseline:
-        for note in route.baseline(_baseline(judged.existing, events), rules, routes, source, _totals(staging), now):
+        for note in route.baseline(_baseline(judged.existing, events), routes, source, _totals(staging), now):
             yield note, None
     if any(r.changes for r in routes):
         for note in route.of_changes(staged_changes(staging), routes, source, now):
@@ -352,7 +352,8 @@ def _deliver_next(parts: Parts, receiver: str, channel: Channel, chance: Callabl
     level = log.info if receipt.sending is Sending.SENT else log.warning
     level(
         "delivered" if receipt.sending is Sending.SENT else "not delivered", id=claimed.notification.id,
-        receiver=receiver, reason=claimed.notification.reason.value, outcome=receipt.sending.value, detail=receipt.detail,
+        receiver=receiver, reason=claimed.notification.reason.value, outcome=receipt.sending.value,
+        detail=receipt.detail,
     )  # fmt: skip
     return receipt.sending
 

@@ -31,7 +31,8 @@ class Exit(IntEnum):
 
 app = typer.Typer(
     name="access-monitor",
-    help="Watches who can do what in your applications, remembers it, and tells the right people when it should not be so.\n\n"
+    help="Watches who can do what in your applications, remembers it, "
+    "and tells the right people when it should not be so.\n\n"
     "Start with: access-monitor init FOLDER, then access-monitor check, then access-monitor run.",
     no_args_is_help=True,
     rich_markup_mode="rich",

@@ -98,11 +98,21 @@ def serve(users: int, port: int, seed: int, rate: str) -> None:
     """Runs the simulated school until Ctrl-C."""
     allowed = None if rate == "off" else _rate(rate)
     school = School(users=users, seed=seed, now=time.time())
-    with SchoolServer(school, clock=time.time, port=port, rate=allowed) as server:
+    steps = iter(STORY)
+
+    def following() -> str:
+        step = next(steps, None)
+        if step is None:
+            return "the story is over"
+        step.apply(school, time.time())
+        return " ".join((step.title + ":", *step.sentences))
+
+    with SchoolServer(school, clock=time.time, port=port, rate=allowed, on_next=following) as server:
         console().print(
             f"A school of {users} users answers at {server.url}\n"
-            f'  client_id = "{server.client_id}"\n  client secret {server.client_secret}\n  ready token {server.token}\n'
-            "Stop it with Ctrl-C.", markup=False,
+            f'  client_id = "{server.client_id}"\n  client secret {server.client_secret}\n'
+            f"  ready token {server.token}\n"
+            f"Let something happen there: curl -X POST {server.url}/simulator/next\nStop it with Ctrl-C.", markup=False,
         )  # fmt: skip
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -138,7 +148,7 @@ def play(folder: Path, users: int, pause: float) -> None:
         )
         for number, step in enumerate(STORY, 1):
             clock.ahead = timedelta(days=-DAYS + DAYS * number / len(STORY))
-            step.apply(school)
+            step.apply(school, clock.now().timestamp())
             stage.show(f"Day {DAYS * number // len(STORY)}: {step.title}", step.sentences)
     _ending(folder, stage)
 

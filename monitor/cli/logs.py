@@ -26,7 +26,7 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
 
 
 def set_up(style: str, *, quiet: bool = False) -> None:
-    """`style`: text or json; `quiet`: warnings only. Third-party libraries go through the same chain, from WARNING on."""
+    """`style`: text or json; `quiet`: warnings only. Libraries go through the same chain, from WARNING on."""
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

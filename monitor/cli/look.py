@@ -15,6 +15,7 @@ from monitor.cli.output import Format, FormatOption, console, show
 from monitor.config import Config
 from monitor.decide import present
 from monitor.domain.finding import Finding, FindingStatus
+from monitor.domain.observed import Subject
 from monitor.domain.rule import Severity, Verdict
 from monitor.errors import ConfigError
 from monitor.store import findings as store
@@ -108,17 +109,25 @@ def _findings(config: Config, source: str | None, rule: str | None) -> list[Find
 def _unknown(config: Config, source: str | None, fmt: Format) -> None:
     from monitor.cli.again import judged_now
 
+    flat = fmt is Format.TABLE
     rows = [
-        {"source": name, "rule": j.rule, "subject": present.subject(j.subject), "why": j.why}
+        {
+            "source": name,
+            "rule": j.rule,
+            "why": j.why,
+            "subject": _short(j.subject) if flat else present.subject(j.subject),
+        }
         for name, judged in judged_now(config, source)
         for j in judged.found
         if j.verdict is Verdict.UNKNOWN
     ]
-    if fmt is Format.TABLE:
-        rows = [{**r, "subject": r["subject"]["email"] or r["subject"]["name"] or r["subject"]["id"]} for r in rows]
     show(
         rows, fmt, ("source", "rule", "subject", "why"), f"{len(rows)} unknown verdicts", "Every rule could be judged."
     )
+
+
+def _short(subject: Subject) -> str:
+    return subject.email or subject.name or subject.id
 
 
 @app.command()
@@ -168,8 +177,8 @@ def accounts(
     engine = wiring.database(config_of(context), must_exist=True)
     rows = queries.accounts(engine, source, privileged, moment(at, "--at"), account)
     keys = (
-        "source", "id", "email", "name", "status", "level", "role", "privileged", "is_admin", "is_instructor", "created",
-        "last_login", "groups", "first_seen", "status_since",
+        "source", "id", "email", "name", "status", "level", "role", "privileged", "is_admin", "is_instructor",
+        "created", "last_login", "groups", "first_seen", "status_since",
     )  # fmt: skip
     columns = ("email", "name", "status", "level", "role", "privileged", "is_admin", "last_login", "groups", "source")
     show(({k: r[k] for k in keys} for r in rows), fmt, columns, "Accounts", "No accounts are recorded.")
@@ -228,7 +237,8 @@ def outbox_(
     keys = ("id", "receiver", "reason", "status", "attempts", "created_at", "due_at", "sent_at", "error", "reference")
     show(
         ({**{k: r[k] for k in keys}, "title": r["content"].get("title")} for r in rows), fmt,
-        ("receiver", "reason", "title", "status", "attempts", "due_at", "error"), "Outbox", "Nothing waits: all is sent.",
+        ("receiver", "reason", "title", "status", "attempts", "due_at", "error"), "Outbox",
+        "Nothing waits: all is sent.",
     )  # fmt: skip
 
 

@@ -82,7 +82,10 @@ def poll(
     context: typer.Context,
     source: Annotated[str | None, typer.Option("--source", "-s", help="Only this source.")] = None,
 ) -> None:
-    """Poll once, judge, record, send what there is to say, and stop. Exits with 4 when the poll was partial, 1 when it failed."""
+    """Poll once, judge, record, send what there is to say, and stop.
+
+    Exits with 4 when a poll was partial or quarantined, with 1 when one failed.
+    """
     config = config_of(context)
     logs.set_up(config.log)
     with progress() as bars:
@@ -206,7 +209,7 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("report.html"),
     days: Annotated[int, typer.Option(help="How many days of drift.", min=1, max=3660)] = 30,
 ) -> None:
-    """Write one static HTML page, fit to be shown to an auditor: findings, privileged accounts, roles, drift, sources."""
+    """Write one static HTML page for an auditor: findings, privileged accounts, roles, drift, sources."""
     from monitor.cli.reporting import write
 
     config = config_of(context)

@@ -80,7 +80,7 @@ def why(event: Event, reopened: frozenset[str]) -> Reason | None:
 
 
 def baseline(
-    found: Sequence[Finding], rules: Mapping[str, Rule], routes: Sequence[Route], source: str, totals: Mapping[str, int],
+    found: Sequence[Finding], routes: Sequence[Route], source: str, totals: Mapping[str, int],
     now: datetime,
 ) -> Iterator[Notification]:  # fmt: skip
     """One message a receiver about all that was there before we looked. None at all is worth saying, too."""

@@ -30,7 +30,7 @@ class Console:
             return Receipt(Sending.LATER, f"cannot write to the console: {error}")
         return Receipt(Sending.SENT)
 
-    def find(self, notification: Notification) -> str | None:  # noqa: ARG002 - a stream cannot be asked
+    def find(self, notification: Notification) -> str | None:
         return None
 
     def check(self) -> str | None:

@@ -55,7 +55,7 @@ class Email:
         except (smtplib.SMTPException, OSError) as error:
             return _before(error)  # nothing was handed over yet
 
-    def find(self, notification: Notification) -> str | None:  # noqa: ARG002 - a mail server cannot be asked
+    def find(self, notification: Notification) -> str | None:
         return None
 
     def check(self) -> str | None:

@@ -20,26 +20,26 @@ LARGEST = 10_000_000  # bytes of an answer
 
 
 class _NoRedirect(HTTPRedirectHandler):
-    def redirect_request(  # noqa: PLR0917 - the signature is urllib's
+    def redirect_request(
         self,
         req: Request,
         fp: IO[bytes],
         code: int,
         msg: str,
         headers: Any,
-        newurl: str,  # noqa: ARG002
+        newurl: str,
     ) -> Request | None:
         return None  # urllib then raises the answer itself, a 3xx
 
 
 class Web(WebClient):
-    def _perform_urllib_http_request_internal(self, url: str, req: Request) -> dict[str, Any]:  # noqa: ARG002 - the SDK's
+    def _perform_urllib_http_request_internal(self, url: str, req: Request) -> dict[str, Any]:
         status, headers, body = _call(req, self.timeout, self.ssl)
         return {"status": status, "headers": headers, "body": body}
 
 
 class Webhook(WebhookClient):
-    def _perform_http_request_internal(self, url: str, req: Request) -> WebhookResponse:  # noqa: ARG002 - the SDK's
+    def _perform_http_request_internal(self, url: str, req: Request) -> WebhookResponse:
         status, headers, body = _call(req, self.timeout, self.ssl)
         return WebhookResponse(url="", status_code=status, body=body, headers=dict(headers))
 

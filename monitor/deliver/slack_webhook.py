@@ -35,7 +35,7 @@ class SlackWebhook:
                 return Receipt(Sending.SENT, f"sent as plain text: Slack refused the blocks ({code})")
         return receipt
 
-    def find(self, notification: Notification) -> str | None:  # noqa: ARG002 - a webhook cannot be asked
+    def find(self, notification: Notification) -> str | None:
         return None
 
     def check(self) -> str | None:

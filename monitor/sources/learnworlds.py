@@ -148,7 +148,7 @@ class LearnWorlds:
 
 
 _CHECK_ADVICE = {
-    403: ". LearnWorlds offers its API on the plans Learning Center and High Volume & Corporate: check the school's plan",
+    403: ". LearnWorlds has its API on the plans Learning Center and High Volume & Corporate: check the school's plan",
     404: ". The url is the school's own address, such as https://yourschool.learnworlds.com",
 }
 

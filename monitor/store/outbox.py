@@ -52,7 +52,8 @@ def put(
     for note, finding_id in notes:
         position += 1
         row = {
-            "id": note.id, "position": position, "receiver": note.receiver, "reason": note.reason.value, "key": note.key,
+            "id": note.id, "position": position, "receiver": note.receiver, "reason": note.reason.value,
+            "key": note.key,
             "finding_id": finding_id, "snapshot_id": snapshot_id, "content": dict(note.content), "status": "pending",
             "attempts": 0, "created_at": note.created_at, "due_at": note.created_at,
         }  # fmt: skip

@@ -148,7 +148,8 @@ def _accounts_of(
     only = "" if privileged is None else " AND a.privileged" if privileged else " AND NOT coalesce(a.privileged, 0)"
     only += " AND (a.account_id = :account OR a.email_key = :account)" if account else ""
     query = f"""
-        SELECT a.account_id AS id, a.email, coalesce(a.name, a.username) AS name, a.status, a.level, a.role, a.privileged,
+        SELECT a.account_id AS id, a.email, coalesce(a.name, a.username) AS name, a.status, a.level, a.role,
+               a.privileged,
                a.is_admin, a.is_instructor, a.created, y.last_login, a.first_seen, a.status_since,
                (SELECT json_group_array(coalesce(t.title, g.entitlement_id)) FROM grants g LEFT JOIN groups t
                   ON t.source_id = g.source_id AND t.group_id = g.entitlement_id AND {valid.format("t")}

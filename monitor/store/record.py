@@ -44,7 +44,7 @@ def record(
         snapshot_id = _snapshot(connection, staging.source_id, snapshot, rules_digest, version)
         at("record: snapshot written")
         _accounts(connection, staging, snapshot_id)
-        _grants(connection, staging, settled, snapshot_id)
+        _grants(connection, staging, snapshot_id)
         _things(connection, staging, settled, snapshot_id)
         _scopes(connection, staging, settled, snapshot_id)
         changes = _changes(connection, staging, snapshot_id)
@@ -78,7 +78,9 @@ def _snapshot(connection: Connection, source_id: int, snapshot: Snapshot, rules_
         "baseline": snapshot.baseline,
         "error": snapshot.error,
         "accounts": 0, "roles": 0, "groups": 0, "grants": 0,
-        "proof": {k: round(v, 3) if isinstance(v, float) else v for k, v in proof.as_dict().items() if k != "root_digest"},
+        "proof": {
+            k: round(v, 3) if isinstance(v, float) else v for k, v in proof.as_dict().items() if k != "root_digest"
+        },
     }  # fmt: skip
     key = connection.execute(insert(SNAPSHOTS).values(**row)).inserted_primary_key
     assert key is not None
@@ -107,12 +109,13 @@ def _accounts(connection: Connection, staging: Staging, snapshot_id: int) -> Non
     run("DELETE FROM activity WHERE source_id = ? AND account_id IN (SELECT account_id FROM staged.gone)", (source,))
 
 
-def _grants(connection: Connection, staging: Staging, settled: Settled, snapshot_id: int) -> None:
+def _grants(connection: Connection, staging: Staging, snapshot_id: int) -> None:
     run = connection.exec_driver_sql
     run("UPDATE grants SET valid_to = ? WHERE pk IN (SELECT pk FROM staged.ended_grants)", (snapshot_id,))
     run(
         """INSERT OR IGNORE INTO grants (source_id, account_id, kind, entitlement_id, since, valid_from)
-           SELECT ?, account_id, kind, entitlement_id, ?, ? FROM staged.new_grants ORDER BY account_id, kind, entitlement_id""",
+           SELECT ?, account_id, kind, entitlement_id, ?, ? FROM staged.new_grants
+           ORDER BY account_id, kind, entitlement_id""",
         (staging.source_id, micros(staging.at), snapshot_id),
     )
 

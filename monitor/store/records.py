@@ -1,4 +1,4 @@
-"""What is judged: one flat record an account, role, group or source, as of this poll: recorded state, with the staged on
+"""What is judged: one flat record an account, role, group or source, as of this poll: recorded state, the staged on
 top. With an empty staging, the state as recorded.
 """
 
@@ -30,7 +30,7 @@ def _decoded(text: str) -> Any:
     return msgspec.json.decode(text)
 
 
-def account_records(
+def account_records(  # noqa: C901  # it meets every account at every poll: calls for single values would cost
     staging: Staging, fields: Sequence[str], watched_since: datetime | None, without: set[str] | None = None
 ) -> Iterator[dict[str, Any]]:
     """Every account, in the order of its id, with these fields and email and name; None where absent.

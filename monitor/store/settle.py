@@ -145,7 +145,8 @@ def _changed(staging: Staging, drift: Drift) -> dict[str, list[str]]:
             moved_away.setdefault(before.account.email.strip().casefold(), []).append(before.account.id)
     _write_changes(staging, changes)
     staging.db.executemany(
-        f"UPDATE accounts SET state = 'changed', {', '.join(f'{h} = ?' for h in HISTORY)}, ends = ? WHERE account_id = ?",  # noqa: S608
+        f"UPDATE accounts SET state = 'changed', {', '.join(f'{h} = ?' for h in HISTORY)}, ends = ?"  # noqa: S608
+        " WHERE account_id = ?",
         updates,
     )
     return moved_away

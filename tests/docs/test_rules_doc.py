@@ -97,7 +97,7 @@ def generated() -> dict[str, str]:
 
 @pytest.mark.parametrize("marker", ["facts", "mistakes", "polls", "failing", "samples"])
 def test_generated_parts_are_fresh(marker: str) -> None:
-    """The table of facts and the messages are those of the program; `python -m tests.docs.test_rules_doc` renews them."""
+    """The table of facts and the messages are the program's; `python -m tests.docs.test_rules_doc` renews them."""
     assert between(marker).strip() == generated()[marker]
 
 
@@ -138,8 +138,8 @@ def _renew() -> None:
     text = DOC
     for marker, made in generated().items():
         text = re.sub(
-            rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)",
-            lambda m, t=made: f"{m[1]}{t}\n{m[2]}",
+            rf"(?<=<!-- {marker} -->\n).*?(?=<!-- /{marker} -->)",
+            (made + "\n").replace("\\", r"\\"),
             text,
             flags=re.DOTALL,
         )

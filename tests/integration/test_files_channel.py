@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from monitor.deliver import files
 from monitor.deliver.console import Console
 from monitor.deliver.files import Files, Format
 from monitor.deliver.render import Renderer
@@ -75,7 +74,7 @@ def test_a_full_disk_is_told_and_leaves_the_old_file(tmp_path: Path, monkeypatch
     def full(_fd: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr("monitor.deliver.files.os.fsync", full)
     assert "No space left" in channel.send(note).detail
     assert channel.send(note).sending is Sending.LATER
     assert Path(channel.find(note) or "").read_text() == before

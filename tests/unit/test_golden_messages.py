@@ -1,4 +1,4 @@
-"""One message of each reason and format, as it is read. `GOLDEN=write pytest tests/unit/test_golden_messages.py` renews them."""
+"""One message of each reason and format, as it is read. `GOLDEN=write pytest` on this file renews them."""
 
 from __future__ import annotations
 

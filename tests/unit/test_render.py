@@ -56,7 +56,8 @@ def hostile(reason: Reason, text: str) -> Notification:
 
 
 _OURS = {
-    "reason", "at", "severity", "status", "verdict", "opened_at", "resolved_at", "due_at", "source", "fingerprint", "kind",
+    "reason", "at", "severity", "status", "verdict", "opened_at", "resolved_at", "due_at", "source", "fingerprint",
+    "kind",
 }  # fmt: skip
 
 
@@ -151,7 +152,8 @@ class TestWords:
     @pytest.mark.parametrize(
         ("fact", "text"),
         [
-            (None, "not reported"), (True, "yes"), (False, "no"), ([], "none"), (["a", None], "a, not reported"), ("", "empty"),
+            (None, "not reported"), (True, "yes"), (False, "no"), ([], "none"), (["a", None], "a, not reported"),
+            ("", "empty"),
             ("2026-11-24T02:10:00Z", "24 Nov 2026 02:10 UTC"), (3, "3"), ({"a": 1}, "a: 1"), ("2026-", "2026-"),
         ],
     )  # fmt: skip
