@@ -65,7 +65,7 @@ def _structure(school: School, now: float) -> Expected:
     role = str(next(r["id"] for r in school.roles if r["title"] == "Content reviewer"))
     school.change_access("Content reviewer", "instructor")
     group = list(school.groups.values())[-1]
-    manager = school.record(group["managers"][0])["id"]
+    manager = school.record(group["managers"][0])["email"]
     school.remove_managers(group["title"])
     old = next(u["id"] for u in school.users() if u["role"]["name"] == "User" and not u["is_suspended"])
     new = school.recreate_user(old, now - 1800)
@@ -103,7 +103,7 @@ def _repairs(school: School, now: float) -> Expected:
         fixed.add(("suspended-still-in-groups", manager))
     return Expected(
         ((mover, "is_admin", True, False), (manager, "role", "User group manager", "User"),
-         (lonely["id"], "managers", None, deputy)),
+         (lonely["id"], "managers", None, school.get(deputy)["email"])),
         resolved=frozenset(fixed),
     )  # fmt: skip
 
