@@ -324,6 +324,15 @@ def _of_rule_errors(parts: Parts, judged: Judged, source: str, now: datetime) ->
 def deliver_waiting(parts: Parts, chance: Callable[[], float] = random.random, most: int = 1000) -> Counter[str]:
     """Sends what waits and is due, in order for each receiver. Returns how the attempts ended."""
     ended: Counter[str] = Counter()
+    with outbox.sole_sender(parts.staging_folder, parts.clock) as mine:
+        if mine:
+            _deliver(parts, chance, most, ended)
+        else:
+            log.warning("another process is sending; it will send what waits")
+    return ended
+
+
+def _deliver(parts: Parts, chance: Callable[[], float], most: int, ended: Counter[str]) -> None:
     for receiver in outbox.waiting_receivers(parts.engine, parts.clock.now()):
         channel = parts.channels.get(receiver)
         if channel is None:
@@ -334,12 +343,11 @@ def deliver_waiting(parts: Parts, chance: Callable[[], float] = random.random, m
             if sending is None:
                 break
             ended[sending.value] += 1
-    return ended
 
 
 def _deliver_next(parts: Parts, receiver: str, channel: Channel, chance: Callable[[], float]) -> Sending | None:
     now = parts.clock.now()
-    claimed = outbox.claim(parts.engine, receiver, parts.owner, secrets.token_hex(8), now)
+    claimed = outbox.claim(parts.engine, receiver, parts.owner, secrets.token_hex(8), now, alone=True)
     if claimed is None:
         return None
     parts.at("deliver: claimed")

@@ -88,8 +88,9 @@ class AssignedCourse(Struct):
 
 
 class UserRoleDetail(Struct):
-    """ "The response may vary depending on role": any key may be absent."""
+    """ "The response may vary depending on role": any key may be absent, but not all that say whose detail it is."""
 
+    id: str | None = None
     role_id: str | None = None
     user_role: Member | None = None
     assigned_courses: list[AssignedCourse] | None = None
@@ -226,7 +227,9 @@ def managers_of(record: GroupRecord) -> list[Grant]:
 
 
 def assigned_of(account_id: str, detail: UserRoleDetail) -> list[Grant]:
-    """The exact role, and what it was narrowed to."""
+    """The exact role, and what it was narrowed to. Raises ValueError for an answer that tells of nobody."""
+    if not (detail.id or detail.role_id or detail.user_role):
+        raise ValueError("the answer names neither the user nor a role")
     return [Grant(account_id, GrantKind.ASSIGNED.value, what) for what in dict.fromkeys(_assigned(detail))]
 
 

@@ -6,14 +6,19 @@ said again. A late worker cannot overwrite what a later one wrote: every write n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import fcntl
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, func, insert, select, text, update
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from monitor.domain.message import Notification, Reason, Receipt, Sending
+from monitor.domain.reading import Clock
 from monitor.store import ledger
 from monitor.store.engine import reading, writing
 from monitor.store.tables import DeliveryRow, OutboxRow, moment
@@ -29,7 +34,8 @@ _CLAIM = text(
     WHERE id = (
         SELECT o.id FROM outbox o
         WHERE o.receiver = :receiver AND o.status NOT IN ('sent', 'dead') ORDER BY o.position LIMIT 1)
-      AND due_at <= :now AND (status IN ('pending', 'uncertain') OR (status = 'sending' AND lease_until < :now))
+      AND due_at <= :now
+      AND (status IN ('pending', 'uncertain') OR (status = 'sending' AND (:alone OR lease_until < :now)))
     RETURNING id, reason, key, finding_id, content, created_at, first_attempt_at, attempts, status
     """
 )
@@ -76,10 +82,34 @@ def waiting_receivers(engine: Engine, now: datetime) -> list[str]:
         return sorted(r[0] for r in rows)
 
 
-def claim(engine: Engine, receiver: str, owner: str, token: str, now: datetime) -> Claim | None:
+@contextmanager
+def sole_sender(folder: Path, clock: Clock, patience: float = 30.0) -> Iterator[bool]:
+    """Whether this process may send: one at a time for a database, however many run. Waits for another one to finish.
+
+    The lock goes with the process that holds it, so that what a killed one left in the middle is taken up at once.
+    """
+    descriptor = os.open(folder / ".access-monitor.sending", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    until = clock.monotonic() + patience
+    try:
+        while not (mine := _locked(descriptor)) and clock.monotonic() < until:
+            clock.sleep(0.1)
+        yield mine
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def claim(engine: Engine, receiver: str, owner: str, token: str, now: datetime, *, alone: bool = False) -> Claim | None:
     """Leases the oldest unsent notification of a receiver, if it is due: one lane a receiver keeps the order of saying.
 
-    The attempt is written down before it is made.
+    The attempt is written down before it is made. `alone`: nobody else can be sending, so no lease is waited for.
     """
     from monitor.store.tables import micros
 
@@ -92,7 +122,8 @@ def claim(engine: Engine, receiver: str, owner: str, token: str, now: datetime) 
         ).first()
         until = micros(now + LEASE)
         row = connection.execute(
-            _CLAIM, {"owner": owner, "until": until, "token": token, "now": micros(now), "receiver": receiver}
+            _CLAIM,
+            {"owner": owner, "until": until, "token": token, "now": micros(now), "receiver": receiver, "alone": alone},
         ).first()
         if row is None or before is None:
             return None

@@ -10,6 +10,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -52,21 +53,24 @@ to = ["out"]
 class VirtualClock:
     """Time that passes when somebody waits for it, or when the test says so."""
 
-    at: datetime = START
+    elapsed: float = 0.0
     slept: list[float] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def now(self) -> datetime:
-        return self.at
+        return START + timedelta(seconds=self.elapsed)
 
     def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.at += timedelta(seconds=seconds)
+        with self.lock:
+            self.slept.append(seconds)
+            self.elapsed += seconds
 
     def monotonic(self) -> float:
-        return self.at.timestamp()
+        return self.elapsed
 
     def ahead(self, **how: float) -> None:
-        self.at += timedelta(**how)
+        with self.lock:
+            self.elapsed += timedelta(**how).total_seconds()
 
 
 class Watch:
