@@ -9,9 +9,20 @@ import pytest
 
 from monitor.domain.reading import Outcome
 from monitor.simulator import School
+from monitor.simulator.faults import Kind
 from tests.peers.watch import Watch, watched
 
-WAYS = ("500", "cut", "malformed", "html", "revoke", "drop", "success-false", "forbidden", "wrong-type")
+WAYS: tuple[Kind, ...] = (
+    "500",
+    "cut",
+    "malformed",
+    "html",
+    "revoke",
+    "drop",
+    "success-false",
+    "forbidden",
+    "wrong-type",
+)
 REQUESTS = 27  # of a whole poll of the school below; the first test says so when it is no longer true
 
 # Of members and role details only ids are read: a wrong type elsewhere does no harm there.
@@ -26,14 +37,14 @@ def _to_be_found(school: School) -> str:
     return who
 
 
-def _broken(folder: Path, way: str, request: int) -> None:
+def _broken(folder: Path, way: Kind, request: int) -> None:
     with watched(folder, users=450) as (school, server, watch):
         watch.poll()
         assert len(server.log) == REQUESTS
         start, token = watch.findings(), server.token
         mover = _to_be_found(school)
         watch.clock.ahead(minutes=15)
-        server.faults.add(way, after=request, times=None)  # type: ignore[arg-type]  # one of WAYS
+        server.faults.add(way, after=request, times=None)
         broken = watch.poll()
         _nothing_lost(watch, start, broken.snapshot_id, f"{way} from request {request} on")
         assert broken.snapshot.outcome in (Outcome.PARTIAL, Outcome.FAILED)
@@ -59,14 +70,14 @@ def _nothing_lost(watch: Watch, start: list[dict[str, object]], snapshot: int, w
 
 
 @pytest.mark.parametrize(("way", "request_number"), random.Random(7).sample(PLACES, 24))
-def test_a_poll_broken_off_anywhere_removes_nothing(tmp_path: Path, way: str, request_number: int) -> None:
+def test_a_poll_broken_off_anywhere_removes_nothing(tmp_path: Path, way: Kind, request_number: int) -> None:
     """A seeded sample of ways and places; all of them are tried when long checks are asked for."""
     _broken(tmp_path, way, request_number)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("way", "request_number"), PLACES)
-def test_a_poll_broken_off_at_every_request_in_every_way(tmp_path: Path, way: str, request_number: int) -> None:
+def test_a_poll_broken_off_at_every_request_in_every_way(tmp_path: Path, way: Kind, request_number: int) -> None:
     """Each request of a poll, each way to fail."""
     _broken(tmp_path, way, request_number)
 
@@ -74,8 +85,9 @@ def test_a_poll_broken_off_at_every_request_in_every_way(tmp_path: Path, way: st
 def test_one_refused_page_is_asked_for_again(tmp_path: Path) -> None:
     """A single 429, 500, cut body or proxy's page does not make a poll partial."""
     with watched(tmp_path, users=450) as (_, server, watch):
-        for way in ("429", "500", "cut", "html", "drop"):
-            server.faults.add(way, "/v2/users$", page=2)  # type: ignore[arg-type]  # one of the kinds
+        ways: tuple[Kind, ...] = ("429", "500", "cut", "html", "drop")
+        for way in ways:
+            server.faults.add(way, "/v2/users$", page=2)
             result = watch.poll()
             assert result.snapshot.outcome is Outcome.COMPLETE, (way, result.snapshot.error)
             assert result.snapshot.proof.retries >= 1
@@ -99,13 +111,13 @@ def test_a_token_that_expires_in_the_middle_is_renewed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["insert", "delete"])
-def test_rows_that_move_between_pages_remove_nobody(tmp_path: Path, way: str) -> None:
+def test_rows_that_move_between_pages_remove_nobody(tmp_path: Path, way: Kind) -> None:
     """Somebody signs up or is deleted while pages are read: whoever slipped through is asked for by id."""
     with watched(tmp_path, users=450) as (school, server, watch):
         watch.poll()
         before = {u["id"] for u in school.users()}
         watch.clock.ahead(minutes=15)
-        server.faults.add(way, "/v2/users$", page=2)  # type: ignore[arg-type]  # one of the kinds
+        server.faults.add(way, "/v2/users$", page=2)
         result = watch.poll()
         assert result.snapshot.outcome is Outcome.COMPLETE
         removed = {d[0] for d in watch.drift(result.snapshot_id) if d[1] is None and d[3] == "null"}
