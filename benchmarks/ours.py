@@ -112,12 +112,15 @@ def peak_mib() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="One poll of the generated school through the line.")
-    parser.add_argument("state", choices=sorted(LATER))
+    parser.add_argument("state", choices=("tables", *LATER), help="`tables` makes an empty database")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--database", type=Path, required=True)
     parser.add_argument("--rules", action="store_true", help="judge by the shipped rules, too")
     asked = parser.parse_args()
     quiet()
+    if asked.state == "tables":
+        migrate(open_engine(f"sqlite:///{asked.database}"))
+        return
     seconds, result = poll(asked.folder, asked.state, asked.database, shipped_rules() if asked.rules else NO_RULES)
     peak = peak_mib()
     told = {"seconds": seconds, "mib": peak, "requests": result.snapshot.proof.requests, "changes": result.changes,

@@ -156,8 +156,9 @@ def group(g: int, school: School) -> str:
     i = min(g * 200 + 11, school.accounts - 1)
     manager = f'{{"id":"{account_id(i, school.accounts)}","username":"u{i}","email":"u{i}@example.com"}}'
     return (
-        f'{{"id":"{group_id(g)}","title":"Cohort {g}","description":"text","products":{{"courses":["course-{g % 50}"]}},'
-        f'"max_number_of_users":1000,"enroll_users_on_courses":false,"group_managers":[{manager}],"tags":["cohort"],'
+        f'{{"id":"{group_id(g)}","title":"Cohort {g}","description":"text",'
+        f'"products":{{"courses":["course-{g % 50}"]}},"max_number_of_users":1000,'
+        f'"enroll_users_on_courses":false,"group_managers":[{manager}],"tags":["cohort"],'
         f'"created":1685011072.247868,"modified":1685011166.656884}}'
     )
 
@@ -194,10 +195,14 @@ def detail_pages(school: School) -> Iterator[tuple[str, int, str]]:
     for i in privileged(school):
         id_, title, level, _ = role_of(i, change_of(i, school.state))
         user_id = account_id(i, school.accounts)
-        yield f"/v2/users/{user_id}/user-role", 1, (
-            f'{{"id":"{user_id}","email":"u{i}@example.com","username":"u{i}","role_id":"{id_}",'
-            f'"user_role":{{"id":"{id_}","access_level":"{level}","name":"{title}"}},"assigned_courses":[],'
-            '"assigned_seat_offering_ids":[],"assigned_user_group_ids":[],"assigned_segment_id":null}'
+        yield (
+            f"/v2/users/{user_id}/user-role",
+            1,
+            (
+                f'{{"id":"{user_id}","email":"u{i}@example.com","username":"u{i}","role_id":"{id_}",'
+                f'"user_role":{{"id":"{id_}","access_level":"{level}","name":"{title}"}},"assigned_courses":[],'
+                '"assigned_seat_offering_ids":[],"assigned_user_group_ids":[],"assigned_segment_id":null}'
+            ),
         )
 
 

@@ -4,19 +4,40 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from monitor.domain.rule import Severity
 from monitor.errors import ConfigError
 
 LONGEST_SECRET = 64 * 1024
+
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_AGE = re.compile(r"([0-9]{1,6})([smhd])")
+_PER = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5}[smhd])")
 
 
 class _Strict(BaseModel):
@@ -27,25 +48,39 @@ def _duration(text: Any) -> Any:
     """ "15m" as a timedelta. pydantic would take numbers and ISO durations, too: here there is one way to write it."""
     if isinstance(text, timedelta):
         return text
-    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-    if not (isinstance(text, str) and text[-1:] in units and text[:-1].isdigit()):
+    found = _AGE.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
         raise ValueError('must be a duration: a number and s, m, h or d, like "15m"')
-    return timedelta(**{units[text[-1]]: int(text[:-1])})
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 def _rate(text: Any) -> Any:
     """ "30/10s": requests and seconds."""
     if isinstance(text, tuple):
         return text
-    number, _, window = str(text).partition("/")
-    if not number.isdigit() or int(number) < 1:
+    found = _PER.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
         raise ValueError('must be a rate: requests and a time, like "30/10s"')
-    return int(number), _duration(window).total_seconds()
+    return int(found[1]), _duration(found[2]).total_seconds()
+
+
+def _address(text: Any) -> Any:
+    if isinstance(text, str) and not re.fullmatch(r"https?://[^/\s?#@]+/?", text):
+        raise ValueError('must be an address without a path or a password, like "https://yourschool.learnworlds.com"')
+    return text
+
+
+def _name(text: Any) -> Any:
+    if isinstance(text, str) and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", text):
+        raise ValueError("must be letters, digits, dots, hyphens and underscores, 63 at most")
+    return text
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Rate = Annotated[tuple[int, float], BeforeValidator(_rate)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+Name = Annotated[str, BeforeValidator(_name)]
+Bool = Annotated[bool, Field(strict=True)]  # not 1 or "yes": there is one way to write it
+Int = Annotated[int, Field(strict=True)]
 
 
 class Secret(_Strict):
@@ -58,7 +93,7 @@ class Secret(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _not_inline(cls, value: Any) -> Any:
-        if isinstance(value, str):
+        if not isinstance(value, (dict, Secret)):
             raise ValueError('a secret must not stand in the config: write { env = "NAME" }, { file = "PATH" } '
                              'or { credential = "NAME" }')  # fmt: skip
         return value
@@ -98,22 +133,29 @@ class Secret(_Strict):
 class Database(_Strict):
     url: str | None = None
 
+    @field_validator("url")
+    @classmethod
+    def _no_password(cls, url: str | None) -> str | None:
+        if url is not None and re.match(r"[^/]*://[^/@]*:[^/@]*@", url):
+            raise ValueError("a password must not stand in the config; PostgreSQL takes it from PGPASSFILE")
+        return url
+
 
 class LearnWorldsSource(_Strict):
     name: Name
     kind: Literal["learnworlds"]
-    url: Annotated[str, Field(pattern=r"^https?://[^/\s?#]+/?$")]
+    url: Annotated[str, BeforeValidator(_address)]
     client_id: Annotated[str, Field(min_length=1)]
     token: Secret | None = None
     client_secret: Secret | None = None
     every: Duration = timedelta(minutes=15)
     rate: Rate = (30, 10.0)
-    admin_limit: Annotated[int, Field(ge=0)] | None = None
+    admin_limit: Annotated[Int, Field(ge=0)] | None = None
     privileged_roles: list[str] = []
     fields: list[str] = ["company"]
-    members: bool = True
-    role_details: bool = True
-    confirm_limit: Annotated[int, Field(ge=0, le=10000)] = 200
+    members: Bool = True
+    role_details: Bool = True
+    confirm_limit: Annotated[Int, Field(ge=0, le=10000)] = 200
 
     @model_validator(mode="after")
     def _one_way_in(self) -> LearnWorldsSource:
@@ -124,8 +166,8 @@ class LearnWorldsSource(_Strict):
     @field_validator("every")
     @classmethod
     def _not_too_often(cls, every: timedelta) -> timedelta:
-        if every < timedelta(seconds=10):
-            raise ValueError("must be at least 10s")
+        if every < timedelta(seconds=1):
+            raise ValueError("must be at least 1s")
         return every
 
 
@@ -156,11 +198,10 @@ class SlackWebhookReceiver(_Strict):
 
 
 class EmailReceiver(_Strict):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True)
     name: Name
     kind: Literal["email"]
     host: str
-    port: Annotated[int, Field(ge=1, le=65535)] = 587
+    port: Annotated[Int, Field(ge=1, le=65535)] = 587
     tls: Literal["implicit", "starttls", "none"] = "starttls"
     ca_file: Path | None = None
     username: str | None = None
@@ -184,6 +225,12 @@ ReceiverConfig = Annotated[
 ]
 
 
+_RECEIVERS: dict[str, type[BaseModel]] = {
+    "files": FilesReceiver, "console": ConsoleReceiver, "slack": SlackReceiver,
+    "slack_webhook": SlackWebhookReceiver, "email": EmailReceiver,
+}  # fmt: skip
+
+
 class Config(BaseSettings):
     model_config = SettingsConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, env_prefix="ACCESS_MONITOR_", env_nested_delimiter="__"
@@ -197,7 +244,7 @@ class Config(BaseSettings):
     sources: Annotated[list[SourceConfig], Field(min_length=1)]
     receivers: Annotated[list[ReceiverConfig], Field(min_length=1)]
     routes: Annotated[list[RouteConfig], Field(min_length=1)]
-    path: Path = Path("config.toml")
+    _path: Path = PrivateAttr(Path("config.toml"))  # no setting: where the settings were read
 
     @field_validator("time_zone")
     @classmethod
@@ -207,6 +254,10 @@ class Config(BaseSettings):
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError('is no time zone; write it like "Europe/Berlin"') from error
         return name
+
+    @property
+    def path(self) -> Path:
+        return self._path
 
     @property
     def folder(self) -> Path:
@@ -238,9 +289,12 @@ def load(path: Path) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"not valid TOML: {error}"], str(path)) from error
     try:
-        config = _reading(path)(path=path)
+        config = _reading(path)()
     except ValidationError as error:
         raise ConfigError(_named(error), str(path)) from error
+    except SettingsError as error:  # an environment variable that is no JSON; the message names the setting
+        raise ConfigError([f"environment variables ACCESS_MONITOR_...: {error}"], str(path)) from error
+    config._path = path
     problems = list(_cross_checks(config))
     if problems:
         raise ConfigError(problems, str(path))
@@ -265,29 +319,49 @@ def _reading(path: Path) -> type[Config]:
     return FromFile
 
 
+_SAID = {
+    "missing": "is missing",
+    "model_type": "must be a table",
+    "path_type": "must be a path, in quotes",
+    "union_tag_invalid": f"must be one of {', '.join(_RECEIVERS)}",
+    "union_tag_not_found": f"is missing; it is one of {', '.join(_RECEIVERS)}",
+    "string_too_short": "is too short",
+    "too_short": "needs at least one",
+}
+
+
 def _named(error: ValidationError) -> list[str]:
     """Faults by key. Only what was expected is told: the input may be a secret in the wrong place."""
-    problems = []
+    problems: dict[str, str] = {}
     for fault in error.errors(include_input=False, include_url=False, include_context=False):
-        loc = [p for p in fault["loc"] if p not in ("files", "console", "slack", "slack_webhook", "email")]
-        key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in loc).lstrip(".")
+        key, meant = _key(fault["loc"]), ""
+        if fault["type"].startswith("union_tag"):
+            key += ".kind"
+        elif fault["type"] == "extra_forbidden":
+            meant = _near(fault["loc"])
         if fault["type"] == "extra_forbidden":
-            problems.append(f"{key}: is no setting{_near(str(loc[-1]))}")
-        elif fault["type"] == "missing":
-            problems.append(f"{key}: is missing")
-        elif fault["type"] in ("union_tag_invalid", "union_tag_not_found"):
-            problems.append(f"{key}.kind: must be files, console, slack, slack_webhook or email")
+            problems[key] = f"is no setting{f'; did you mean {meant}?' if meant else ''}"
         else:
-            message = fault["msg"].removeprefix("Value error, ")
-            problems.append(f"{key}: {message}" if key else message)
-    return problems
+            problems[key] = _SAID.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
+        misspelt = f"{key.rpartition('.')[0]}.{meant}".lstrip(".")
+        if meant and problems.get(misspelt) == _SAID["missing"]:
+            del problems[misspelt]  # one mistake, one error
+    return [f"{key}: {message}" if key else message for key, message in problems.items()]
 
 
-def _near(name: str) -> str:
-    models = (Config, LearnWorldsSource, FilesReceiver, SlackReceiver, EmailReceiver, RouteConfig, Secret, Database)
-    known = {f.alias or n for model in models for n, f in model.model_fields.items()} - {"path"}
-    close = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+def _key(loc: tuple[int | str, ...]) -> str:
+    """("receivers", 0, "files", "path") as receivers[0].path: the third stands for the kind, and is no key."""
+    parts = [*loc[:2], *loc[3:]] if loc[0:1] == ("receivers",) else loc
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).lstrip(".")
+
+
+def _near(loc: tuple[int | str, ...]) -> str:
+    """The setting of this place that is called nearly the same, or nothing."""
+    tables: dict[Any, type[BaseModel]] = {"sources": LearnWorldsSource, "routes": RouteConfig, "database": Database}
+    model = tables.get(loc[0], Config) if loc[0] != "receivers" else _RECEIVERS[str(loc[2])]
+    inside = len(loc) - {"receivers": 3, "sources": 2, "routes": 2, "database": 1}.get(str(loc[0]), 0)
+    known = [f.alias or n for n, f in (Secret if inside > 1 else model).model_fields.items()]
+    return next(iter(difflib.get_close_matches(str(loc[-1]), known, n=1)), "")
 
 
 def _cross_checks(config: Config) -> list[str]:
@@ -296,6 +370,8 @@ def _cross_checks(config: Config) -> list[str]:
     receivers, sources = {r.name for r in config.receivers}, {s.name for s in config.sources}
     for i, route in enumerate(config.routes):
         problems += [f"routes[{i}].to: there is no receiver {n}" for n in route.to if n not in receivers]
+        if route.changes and (route.severity or route.rule or route.tag):
+            problems.append(f"routes[{i}]: changes have no severity, rule or tag; make two routes of it")
         problems += [f"routes[{i}].source: there is no source {n}" for n in route.source if n not in sources]
     for_findings = [(i, r) for i, r in enumerate(config.routes) if not r.changes]
     if not for_findings:

@@ -34,9 +34,10 @@ from monitor.domain.observed import Kind, Subject
 from monitor.domain.reading import Clock, Outcome, Scope, ScopeEnded, Source
 from monitor.domain.rule import Rule, Verdict
 from monitor.domain.snapshot import Snapshot
-from monitor.errors import TemplateFault
+from monitor.errors import StoreError, TemplateFault
 from monitor.store import findings, outbox, queries, records
 from monitor.store.engine import reading
+from monitor.store.locks import held
 from monitor.store.record import record
 from monitor.store.settle import Settled, settle
 from monitor.store.staging import Staging
@@ -94,7 +95,14 @@ class CycleResult:
 
 
 def run_cycle(parts: Parts, name: str) -> CycleResult:
-    """One poll of one source, from reading to recording."""
+    """One poll of one source, from reading to recording. Raises StoreError while another process polls it."""
+    with held(parts.staging_folder / f".polling-{_mark(name)}", parts.clock) as mine:
+        if not mine:
+            raise StoreError(f"{name} is being polled by another process; its snapshot will be there when that is done")
+        return _cycle(parts, name)
+
+
+def _cycle(parts: Parts, name: str) -> CycleResult:
     watched = parts.watched[name]
     staging = open_staging(parts, watched)
     try:
@@ -141,7 +149,7 @@ def open_staging(parts: Parts, watched: Watched) -> Staging:
     source_id = queries.source_id(parts.engine, name, watched.kind)
     facts = queries.source_facts(parts.engine, source_id)
     return Staging(
-        parts.staging_folder / f".staging-{hashlib.sha256(name.encode()).hexdigest()[:12]}.sqlite",
+        parts.staging_folder / f".staging-{_mark(name)}.sqlite",
         parts.engine.url.database or "",
         source_id,
         now,
@@ -151,6 +159,11 @@ def open_staging(parts: Parts, watched: Watched) -> Staging:
         privileged=lambda account: privileged(account, watched.privileged_roles),
         digest=access_digest,
     )
+
+
+def _mark(name: str) -> str:
+    """A source's name as part of a file's name."""
+    return hashlib.sha256(name.encode()).hexdigest()[:12]
 
 
 def poll(source: Source, staging: Staging, at: Callable[[str], None]) -> None:
@@ -322,9 +335,12 @@ def _of_rule_errors(parts: Parts, judged: Judged, source: str, now: datetime) ->
 
 
 def deliver_waiting(parts: Parts, chance: Callable[[], float] = random.random, most: int = 1000) -> Counter[str]:
-    """Sends what waits and is due, in order for each receiver. Returns how the attempts ended."""
+    """Sends what waits and is due, in order for each receiver. Returns how the attempts ended.
+
+    One process sends at a time, so what another one left in the middle can only be what a crash left.
+    """
     ended: Counter[str] = Counter()
-    with outbox.sole_sender(parts.staging_folder, parts.clock) as mine:
+    with held(parts.staging_folder / ".access-monitor.sending", parts.clock, patience=30.0) as mine:
         if mine:
             _deliver(parts, chance, most, ended)
         else:

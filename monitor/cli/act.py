@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import shlex
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ import typer
 from monitor import wiring
 from monitor.cli.app import app, config_of
 from monitor.cli.clock import SystemClock
-from monitor.cli.output import console
+from monitor.cli.output import clean, console
 from monitor.decide.reconcile import acknowledged
 from monitor.domain.finding import Finding, FindingStatus
 from monitor.errors import ConfigError
@@ -43,7 +44,7 @@ def acknowledge(
     source_id = queries.source_id(engine, found.source, "")
     with writing(engine) as connection:
         store.apply(connection, [event], source_id, found.snapshot, now)
-    console().print(f"{event.finding.status.value}: {found.title}", markup=False)
+    console().print(f"{event.finding.status.value}: {clean(found.title)}")
 
 
 def _one(found: list[Finding], fingerprint: str) -> Finding:
@@ -63,19 +64,25 @@ def init(
     folder: Annotated[Path, typer.Argument(help="Where to write; made if it is not there.")] = Path(),
 ) -> None:
     """Write a config, the rules and the templates into a folder, ready to be edited. Nothing is overwritten."""
-    folder.mkdir(parents=True, exist_ok=True)
     targets = {"config.toml": "config.example.toml", "rules": "rules", "templates": "templates"}
     there = [name for name in targets if (folder / name).exists()]
     if there:
         raise ConfigError([f"{folder / name} is there already; nothing was written" for name in there])
-    for name, origin in targets.items():
-        source = wiring.shipped(origin)
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copyfile(source, folder / name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, origin in targets.items():
+            _copy(wiring.shipped(origin), folder / name)
+    except (OSError, shutil.Error) as error:
+        raise ConfigError([f"{folder}: cannot be written to: {getattr(error, 'strerror', None) or error}"]) from error
     console().print(
         f"Written: {folder / 'config.toml'}, {folder / 'rules'}/, {folder / 'templates'}/\n"
         f"Next: name your school in {folder / 'config.toml'}, set the secret it asks for, then\n"
-        f"  access-monitor --config {folder / 'config.toml'} check", markup=False,
+        f"  access-monitor --config {shlex.quote(str(folder / 'config.toml'))} check", markup=False, soft_wrap=True,
     )  # fmt: skip
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copyfile(source, target)

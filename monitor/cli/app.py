@@ -81,8 +81,10 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _say(error: MonitorError) -> None:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    for line in str(error).splitlines():
+    from monitor.cli.output import harmless
+
+    console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+    for line in map(harmless, str(error).splitlines()):
         console.print(line if line.startswith(" ") else f"error: {line}", markup=False, style="red")
     if isinstance(error, (ConfigError, RuleErrors)) and len(error.problems) > 1:
         console.print(f"{len(error.problems)} problems", style="red")

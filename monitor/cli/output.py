@@ -15,10 +15,13 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from monitor.decide.present import plain, rfc3339
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# Control characters, C1 among them (0x9b begins an escape sequence), and what reverses the direction of text.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # full-width ones, too
 
 
 class Format(StrEnum):
@@ -31,16 +34,25 @@ FormatOption = Annotated[Format, typer.Option("--format", "-f", help="table for 
 
 
 def console(*, err: bool = False) -> Console:
-    return Console(stderr=err, highlight=False, soft_wrap=False)
+    return Console(stderr=err, highlight=False, emoji=False, soft_wrap=False)
+
+
+def harmless(text: str) -> str:
+    """Text that cannot steer a terminal; its lines stay."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def one_line(value: Any) -> str:
+    """Control characters shown, lines folded."""
+    return harmless(str(value).replace("\r\n", " ").replace("\n", " ").replace("\t", " "))
 
 
 def clean(value: Any) -> str:
-    """Text that cannot steer a terminal: control characters shown, lines folded, markup escaped."""
-    text = str(value).replace("\r\n", " ").replace("\n", " ").replace("\t", " ")
-    return escape(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text))
+    """Text that steers neither a terminal nor rich, to stand inside of markup."""
+    return escape(one_line(value))
 
 
-def cell(value: Any) -> str:
+def cell(value: Any) -> str | Text:
     if value is None:
         return "[dim]-[/dim]"
     if isinstance(value, bool):
@@ -48,8 +60,8 @@ def cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M")
     if isinstance(value, dict):
-        return clean(", ".join(f"{k}={v}" for k, v in value.items()))
-    return clean(", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value)
+        return Text(one_line(", ".join(f"{k}={v}" for k, v in value.items())))
+    return Text(one_line(", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value))
 
 
 def show(
@@ -58,7 +70,8 @@ def show(
     """Prints rows. JSON and CSV hold every key; a table the given columns."""
     rows = list(rows)
     if fmt is Format.JSON:
-        sys.stdout.write(json.dumps([plain(r) for r in rows], indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps([plain(r) for r in rows], indent=2, ensure_ascii=False)
+        sys.stdout.write(_CONTROL.sub(lambda m: f"\\u{ord(m[0]):04x}", text) + "\n")  # the same text to a program
     elif fmt is Format.CSV:
         write_csv(rows)
     elif not rows:
@@ -72,7 +85,7 @@ def show(
         console().print(table)
 
 
-def severity(value: Any) -> str:
+def severity(value: Any) -> str | Text:
     marks = {
         "critical": "[bold red]◆ critical[/]",
         "high": "[red]▲ high[/]",
@@ -92,10 +105,12 @@ def write_csv(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _csv_cell(value: Any) -> str:
-    """A spreadsheet takes a cell that begins with = + - @ for a formula: such a cell gets an apostrophe."""
+    """A spreadsheet takes text that begins with = + - @ for a formula: such a cell gets an apostrophe."""
     if value is None:
         return ""
     if isinstance(value, datetime):
         return rfc3339(value) or ""
-    text = json.dumps(plain(value), ensure_ascii=False) if isinstance(value, (dict, list, tuple)) else str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    if isinstance(value, (dict, list, tuple)):
+        return harmless(json.dumps(plain(value), ensure_ascii=False))
+    text = harmless(str(value))
+    return f"'{text}" if isinstance(value, str) and value.startswith(_FORMULA) else text

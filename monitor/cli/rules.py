@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,14 +57,21 @@ def _row(rule: Rule) -> dict[str, Any]:
         "status": rule.status.value,
         "for_each": rule.for_each,
         "owner": rule.owner,
-        "fix_within": None if rule.fix_within is None else f"{rule.fix_within.days}d",
-        "closes": f"after {closes.after.days}d" if closes.after else "acknowledged" if closes.acknowledged else "fixed",
+        "fix_within": None if rule.fix_within is None else _age(rule.fix_within),
+        "closes": f"after {_age(closes.after)}" if closes.after else "acknowledged" if closes.acknowledged else "fixed",
         "controls": {k: list(v) for k, v in rule.controls.items()},
         "match": list(rule.match),
         "exemptions": len(rule.exemptions),
         "tests": len(rule.tests),
         "file": rule.file,
     }
+
+
+def _age(length: timedelta) -> str:
+    """As one writes it in a rule: in the largest unit that it is a whole number of."""
+    seconds = int(length.total_seconds())
+    unit, size = next((u, n) for u, n in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)) if seconds % n == 0)
+    return f"{seconds // size}{unit}"
 
 
 @rules.command()

@@ -15,6 +15,8 @@ from monitor.domain.finding import Event, EventKind, Finding, FindingStatus, Jud
 from monitor.domain.observed import Subject
 from monitor.domain.rule import Rule, RuleStatus, Verdict
 
+ACTIVATED = "its rule is no draft any longer"
+
 
 def fingerprint(rule: str, source: str, subject: Subject) -> str:
     """What makes two findings the same: rule, source and subject, and nothing that may move."""
@@ -61,11 +63,22 @@ def _held(
         yield Event(EventKind.OPENED, _opened(judgement, rule, mark, source, now, baseline))
     elif holds_on(old):
         return
-    elif (old.verdict, old.exempt_until) != (judgement.verdict, judgement.exempt_until):
-        after = replace(old, verdict=judgement.verdict, exempt_until=judgement.exempt_until)
-        yield Event(EventKind.VERDICT, after, judgement.why or None, was=old.verdict)
-    elif (old.severity, old.owner, old.draft) != (rule.severity, rule.owner, _draft(rule)):
-        yield Event(EventKind.EDITED, replace(old, severity=rule.severity, owner=rule.owner, draft=_draft(rule)))
+    else:
+        after = replace(
+            old, verdict=judgement.verdict, exempt_until=judgement.exempt_until, severity=rule.severity,
+            owner=rule.owner, draft=_draft(rule), rule_digest=rule.digest,
+        )  # fmt: skip
+        if old.draft and not after.draft and after.verdict is Verdict.FINDING:
+            yield Event(EventKind.EDITED, after, ACTIVATED)
+        elif (old.verdict, old.exempt_until) != (after.verdict, after.exempt_until):
+            yield Event(EventKind.VERDICT, after, judgement.why or None, was=_was(old))
+        elif after != old:
+            yield Event(EventKind.EDITED, after)
+
+
+def _was(old: Finding) -> Verdict:
+    """The verdict before it was unknown, if that was exempt: then nobody has been told of the finding."""
+    return Verdict.EXEMPT if old.exempt_until is not None else old.verdict
 
 
 def _draft(rule: Rule) -> bool:
@@ -120,12 +133,15 @@ def _how(old: Finding, judgement: Judgement, rule: Rule, now: datetime) -> tuple
 
 def _not_judged(old: Finding, rule: Rule | None, gone: set[tuple[str, str]], now: datetime) -> Iterator[Event]:
     if holds_on(old):
-        if rule is None or (old.subject.kind, old.subject.id) in gone:
+        if rule is None or rule.for_each != old.subject.kind or (old.subject.kind, old.subject.id) in gone:
             yield Event(EventKind.VERDICT, replace(old, verdict=Verdict.NOTHING), was=old.verdict)
     elif rule is None or rule.status is RuleStatus.RETIRED:
         yield _resolved(old, Resolution.RULE_RETIRED, f"{old.rule} is no longer in force", now)
     elif (old.subject.kind, old.subject.id) in gone:
         yield _resolved(old, Resolution.GONE, f"the {old.subject.kind} no longer exists", now)
+    elif rule.for_each != old.subject.kind:
+        detail = f"{rule.id} was edited, and is about each {rule.for_each} now"
+        yield _resolved(old, Resolution.RULE_CHANGED, detail, now)
 
 
 def _resolved(old: Finding, how: Resolution, detail: str, now: datetime) -> Event:
@@ -133,7 +149,7 @@ def _resolved(old: Finding, how: Resolution, detail: str, now: datetime) -> Even
         old, status=FindingStatus.RESOLVED, verdict=Verdict.NOTHING, resolution=how, resolution_detail=detail,
         resolved_at=now,
     )  # fmt: skip
-    return Event(EventKind.RESOLVED, after, detail, was=old.verdict)
+    return Event(EventKind.RESOLVED, after, detail, was=_was(old))
 
 
 def acknowledged(old: Finding, rule: Rule | None, by: str, now: datetime) -> Event:

@@ -11,6 +11,7 @@ from typing import Any
 
 from monitor.decide import present
 from monitor.decide.drift import names_of
+from monitor.decide.reconcile import ACTIVATED
 from monitor.domain.change import Change
 from monitor.domain.finding import Event, EventKind, Finding
 from monitor.domain.message import Notification, Reason, Route
@@ -68,12 +69,14 @@ def of_events(
 def why(event: Event, reopened: frozenset[str]) -> Reason | None:
     """Why this event is told, or None when it is not."""
     found = event.finding
-    if found.draft or (found.baseline and event.kind is not EventKind.RESOLVED):
+    if found.draft or (found.baseline and event.kind is EventKind.OPENED):
         return None
     if event.kind is EventKind.RESOLVED:
         return None if event.was is Verdict.EXEMPT else Reason.RESOLVED
     if event.kind is EventKind.OPENED and found.verdict is Verdict.FINDING:
         return Reason.REOPENED if found.fingerprint in reopened else Reason.OPENED
+    if event.kind is EventKind.EDITED and event.detail == ACTIVATED:
+        return Reason.OPENED
     if event.kind is EventKind.VERDICT and event.was is Verdict.EXEMPT and found.verdict is Verdict.FINDING:
         return Reason.REOPENED
     return None

@@ -98,7 +98,7 @@ def _moved(found: Finding) -> dict[str, Any]:
     """The columns that an event may move."""
     moving = (
         "status", "verdict", "severity", "owner", "resolved_at", "resolution", "resolution_detail", "acknowledged_at",
-        "acknowledged_by", "exempt_until", "draft",
+        "acknowledged_by", "exempt_until", "draft", "rule_digest",
     )  # fmt: skip
     row = _row(found)
     return {name: row[name] for name in moving}

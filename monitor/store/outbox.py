@@ -6,19 +6,14 @@ said again. A late worker cannot overwrite what a later one wrote: every write n
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, func, insert, select, text, update
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from monitor.domain.message import Notification, Reason, Receipt, Sending
-from monitor.domain.reading import Clock
 from monitor.store import ledger
 from monitor.store.engine import reading, writing
 from monitor.store.tables import DeliveryRow, OutboxRow, moment
@@ -80,30 +75,6 @@ def waiting_receivers(engine: Engine, now: datetime) -> list[str]:
             select(OUTBOX.c.receiver).where(OUTBOX.c.status.not_in(["sent", "dead"]), OUTBOX.c.due_at <= now).distinct()
         )
         return sorted(r[0] for r in rows)
-
-
-@contextmanager
-def sole_sender(folder: Path, clock: Clock, patience: float = 30.0) -> Iterator[bool]:
-    """Whether this process may send: one at a time for a database, however many run. Waits for another one to finish.
-
-    The lock goes with the process that holds it, so that what a killed one left in the middle is taken up at once.
-    """
-    descriptor = os.open(folder / ".access-monitor.sending", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    until = clock.monotonic() + patience
-    try:
-        while not (mine := _locked(descriptor)) and clock.monotonic() < until:
-            clock.sleep(0.1)
-        yield mine
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def claim(engine: Engine, receiver: str, owner: str, token: str, now: datetime, *, alone: bool = False) -> Claim | None:

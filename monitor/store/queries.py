@@ -119,7 +119,7 @@ def accounts(
     `last_login` is the latest that is known, whatever the time: sign-ins are not kept as history.
     """
     with reading(engine) as connection:
-        names: dict[int, str] = dict(connection.execute(select(SOURCES.c.id, SOURCES.c.name)).tuples().all())
+        names: dict[int, str] = {r.id: r.name for r in connection.execute(select(SOURCES.c.id, SOURCES.c.name))}
         for source_id, name in sorted(names.items()):
             if source is not None and name != source:
                 continue

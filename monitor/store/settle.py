@@ -184,7 +184,7 @@ def _earlier_holders(
            SELECT a.account_id FROM gone g JOIN main_db.accounts a ON a.pk = g.ends WHERE a.email_key = :email""",
         {"source": staging.source_id, "email": email_key},
     )
-    return {r[0] for r in rows} | set(moved_away.get(email_key, ())) - {account_id}
+    return ({r[0] for r in rows} | set(moved_away.get(email_key, ()))) - {account_id}
 
 
 def _version(values: list[Any]) -> Version:

@@ -97,7 +97,8 @@ class Staging:
         self.assigned: list[Grant] = []
         self.members: dict[str, str] = {}  # group id -> digest of its members
         self.scopes: dict[str, ScopeEnded] = {}
-        self.first_members = not self._any_member()
+        # with nothing to compare and nothing to tell, members go straight to what is new
+        self.first_members = quiet and not self._any_member()
         self._pending_members: dict[str, list[str]] = {}
 
     def close(self) -> None:

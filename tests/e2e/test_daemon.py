@@ -1,0 +1,132 @@
+"""The daemon as a real process: it starts, tells systemd, reloads all or nothing, and stops cleanly."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from monitor.cli.clock import SystemClock
+from monitor.simulator import School, SchoolServer
+from tests.peers.watch import CONFIG, VirtualClock, Watch
+
+CLOCK = SystemClock()
+
+
+@contextmanager
+def running(
+    folder: Path, every: str = "1h"
+) -> Iterator[tuple[Watch, subprocess.Popen[str], Callable[[str], str], School]]:
+    """The daemon on a small school; the third value waits for a line of its log."""
+    now = CLOCK.now().timestamp
+    school = School(users=60, now=now())
+    with (
+        SchoolServer(school, clock=now, rate=None) as server,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
+    ):
+        (folder / "token").write_text(server.token)
+        text = CONFIG.format(
+            url=server.url, client_id=server.client_id, admin_limit=9,
+            secret=f'token = {{ file = "{folder / "token"}" }}\nevery = "{every}"',
+        )  # fmt: skip
+        watch = Watch(folder, server, VirtualClock(), text)
+        address = str(folder / "notify")
+        systemd.bind(address)
+        systemd.settimeout(20)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "monitor", "--config", str(watch.config), "run"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "NOTIFY_SOCKET": address},
+        )  # fmt: skip
+        deadline = threading.Timer(60, process.kill)  # what is never said ends the wait, and fails the test
+        deadline.start()
+        lines: list[str] = []
+
+        def until(words: str) -> str:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                if words in line:
+                    return line
+            raise AssertionError(f"never said: {words}\n{''.join(lines)}")
+
+        try:
+            assert systemd.recv(100) == b"READY=1"
+            yield watch, process, until, school
+        finally:
+            deadline.cancel()
+            process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+
+
+def test_it_polls_tells_and_stops(tmp_path: Path) -> None:
+    """The first poll comes at once, its message too; SIGTERM ends it with 0 and nothing half-done."""
+    with running(tmp_path) as (watch, process, until, _):
+        until("delivered")
+        process.send_signal(signal.SIGTERM)
+        until("stopped")
+        assert process.wait(timeout=20) == 0
+        assert [m["reason"] for m in watch.messages()] == ["baseline"]
+        assert not list(tmp_path.glob(".staging-*"))
+
+
+def test_a_good_reload_is_used(tmp_path: Path) -> None:
+    """SIGHUP reads config and rules anew: the source is polled more often from then on."""
+    with running(tmp_path) as (watch, process, until, school):
+        until("delivered")
+        watch.config.write_text(watch.config.read_text().replace('every = "1h"', 'every = "1s"'))
+        school.suspend(school.holders("Admin")[0])
+        process.send_signal(signal.SIGHUP)
+        until("reloaded")
+        assert "changes=1" in until("polled")
+
+
+def test_a_bad_reload_changes_nothing(tmp_path: Path) -> None:
+    """A fault in the config is told, and what was in force stays in force."""
+    with running(tmp_path, every="2s") as (watch, process, until, _):
+        until("delivered")
+        watch.config.write_text(watch.config.read_text().replace("kind =", "knd ="))
+        process.send_signal(signal.SIGHUP)
+        assert "sources" in until("not reloaded")
+        until("polled")
+
+
+def test_two_processes_do_not_poll_one_source(tmp_path: Path) -> None:
+    """A second poll of the same source says that the first is under way, and leaves it alone."""
+    with running(tmp_path) as (watch, _, until, _school):
+        until("delivered")
+        watch.server.faults.add("slow", "/v2/users$", seconds=4.0)
+        other = subprocess.Popen(
+            [sys.executable, "-m", "monitor", "--config", str(watch.config), "poll"], stderr=subprocess.PIPE, text=True
+        )
+        asked = len(watch.server.log)
+        while len(watch.server.log) < asked + 2:
+            CLOCK.sleep(0.05)
+        refused = watch.command("poll")
+        assert refused.returncode == 1
+        assert "polled by another process" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        other.communicate(timeout=30)
+        assert other.returncode == 0
+
+
+@pytest.mark.parametrize("wrong", ["", "kind = 7", "[[sources]]"])
+def test_a_wrong_config_ends_with_2(tmp_path: Path, wrong: str) -> None:
+    """At once, with a sentence, not with a trace."""
+    (tmp_path / "config.toml").write_text(wrong)
+    done = subprocess.run(
+        [sys.executable, "-m", "monitor", "--config", str(tmp_path / "config.toml"), "run"],
+        capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "config.toml" in done.stderr
+    assert "Traceback" not in done.stderr
