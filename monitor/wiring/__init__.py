@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
 
 from sqlalchemy import Engine
 
-from monitor import config as settings
-from monitor.config import Config, Secret
-from monitor.cycle import Parts, RuleSet, Watched
+from monitor.config import Config
+from monitor.cycle import Parts, RuleSet
 from monitor.decide import drift
 from monitor.decide.parse import parse_set, set_digest
-from monitor.deliver.console import Console
-from monitor.deliver.email import Email
-from monitor.deliver.files import Files
 from monitor.deliver.render import Renderer
-from monitor.deliver.slack import SlackBot
-from monitor.deliver.slack_webhook import SlackWebhook
-from monitor.domain.message import Channel, Route
+from monitor.domain.message import Route
 from monitor.domain.reading import Clock, Progress
 from monitor.errors import ConfigError
 from monitor.rulebook.folder import read_folder
-from monitor.sources.learnworlds import LearnWorlds
 from monitor.store.engine import migrate, open_engine
+from monitor.wiring.channels import channel
+from monitor.wiring.sources import watched
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 
 
 def shipped(name: str) -> Path:
@@ -105,69 +98,6 @@ def routes(config: Config) -> tuple[Route, ...]:
         )
         for r in config.routes
     )
-
-
-def watched(
-    config: Config, source: settings.SourceConfig, key: str, clock: Clock, progress: Progress | None
-) -> Watched:
-    built = LearnWorlds(
-        name=source.name,
-        url=source.url.rstrip("/"),
-        client_id=source.client_id,
-        token=_secret(source.token, f"{key}.token", config),
-        client_secret=_secret(source.client_secret, f"{key}.client_secret", config),
-        clock=clock,
-        rate=source.rate,
-        confirm_limit=source.confirm_limit,
-        kept_fields=tuple(source.fields),
-        read_members=source.members,
-        read_details=source.role_details,
-        progress=progress,
-    )
-    decides = repr((source.fields, sorted(source.privileged_roles), "1"))  # the number moves when normalising changes
-    return Watched(
-        built, source.kind, source.every.total_seconds(), hashlib.sha256(decides.encode()).hexdigest()[:16],
-        source.admin_limit, frozenset(source.privileged_roles),
-    )  # fmt: skip
-
-
-def _secret(secret: Secret | None, key: str, config: Config) -> str | None:
-    return None if secret is None else secret.read(key, config.folder)
-
-
-def channel(config: Config, receiver: settings.ReceiverConfig, key: str, render: Renderer, stream: IO[str]) -> Channel:
-    match receiver:
-        case settings.FilesReceiver():
-            return Files(config.folder / receiver.path, receiver.format, render)
-        case settings.ConsoleReceiver():
-            return Console(stream, render)
-        case settings.SlackReceiver():
-            token = receiver.token.read(f"{key}.token", config.folder)
-            return SlackBot(token, receiver.channel, render, base_url=receiver.base_url)
-        case settings.SlackWebhookReceiver():
-            return SlackWebhook(receiver.url.read(f"{key}.url", config.folder), render)
-        case settings.EmailReceiver():
-            return _email(config, receiver, key, render)
-
-
-def _email(config: Config, receiver: settings.EmailReceiver, key: str, render: Renderer) -> Email:
-    try:
-        return Email(
-            host=receiver.host,
-            port=receiver.port,
-            tls=receiver.tls,
-            username=receiver.username,
-            password=_secret(receiver.password, f"{key}.password", config),
-            sender=receiver.sender,
-            to=receiver.to,
-            renderer=render,
-            message_id_domain=receiver.sender.rpartition("@")[2].strip("> ")
-            or urlsplit(f"//{receiver.host}").hostname
-            or "localhost",
-            ca_file=config.folder / receiver.ca_file if receiver.ca_file else None,
-        )
-    except ValueError as error:
-        raise ConfigError([f"{key}: {error}"], str(config.path)) from error
 
 
 def parts(

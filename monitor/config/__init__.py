@@ -1,0 +1,31 @@
+"""config.toml: every setting, its type and its default, and the errors that it can have."""
+
+from monitor.config.load import load
+from monitor.config.receivers import (
+    ConsoleReceiver,
+    EmailReceiver,
+    FilesReceiver,
+    ReceiverConfig,
+    SlackReceiver,
+    SlackWebhookReceiver,
+)
+from monitor.config.secret import LONGEST_SECRET, Secret
+from monitor.config.settings import Config, Database, RouteConfig
+from monitor.config.sources import LearnWorldsSource, SourceConfig
+
+__all__ = [
+    "LONGEST_SECRET",
+    "Config",
+    "ConsoleReceiver",
+    "Database",
+    "EmailReceiver",
+    "FilesReceiver",
+    "LearnWorldsSource",
+    "ReceiverConfig",
+    "RouteConfig",
+    "Secret",
+    "SlackReceiver",
+    "SlackWebhookReceiver",
+    "SourceConfig",
+    "load",
+]

@@ -1,0 +1,139 @@
+"""Reading config.toml. Faults name the key's path; a value is never printed, since it may be a secret."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsError, TomlConfigSettingsSource
+
+from monitor.config.receivers import RECEIVERS
+from monitor.config.secret import Secret
+from monitor.config.settings import Config, Database, RouteConfig
+from monitor.config.sources import SOURCES, LearnWorldsSource
+from monitor.errors import ConfigError
+
+
+def load(path: Path) -> Config:
+    """The config in a file. Raises ConfigError that names every fault by its key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        advice = " Run `access-monitor init FOLDER` to make one." if isinstance(error, FileNotFoundError) else ""
+        raise ConfigError([f"cannot be read: {error.strerror}.{advice}"], str(path)) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(["is no UTF-8 text"], str(path)) from error
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"not valid TOML: {error}"], str(path)) from error
+    try:
+        config = _reading(path)()
+    except ValidationError as error:
+        raise ConfigError(_named(error), str(path)) from error
+    except SettingsError as error:  # an environment variable that is no JSON; the message names the setting
+        raise ConfigError([f"environment variables ACCESS_MONITOR_...: {error}"], str(path)) from error
+    config._path = path
+    problems = list(_cross_checks(config))
+    if problems:
+        raise ConfigError(problems, str(path))
+    return config
+
+
+def _reading(path: Path) -> type[Config]:
+    """A Config that reads this file, with environment variables (ACCESS_MONITOR_...) above it."""
+
+    class FromFile(Config):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path)
+
+    return FromFile
+
+
+_SAID = {
+    "missing": "is missing",
+    "model_type": "must be a table",
+    "path_type": "must be a path, in quotes",
+    "string_too_short": "is too short",
+    "too_short": "needs at least one",
+}
+
+
+def _named(error: ValidationError) -> list[str]:
+    """Faults by key. Only what was expected is told: the input may be a secret in the wrong place."""
+    problems: dict[str, str] = {}
+    for fault in error.errors(include_input=False, include_url=False, include_context=False):
+        key, meant = _key(fault["loc"]), ""
+        if fault["type"].startswith("union_tag"):
+            key += ".kind"
+            fault["msg"] = _kinds(fault["type"], fault["loc"])
+        elif fault["type"] == "extra_forbidden":
+            meant = _near(fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            problems[key] = f"is no setting{f'; did you mean {meant}?' if meant else ''}"
+        else:
+            problems[key] = _SAID.get(fault["type"]) or fault["msg"].removeprefix("Value error, ")
+        misspelt = f"{key.rpartition('.')[0]}.{meant}".lstrip(".")
+        if meant and problems.get(misspelt) == _SAID["missing"]:
+            del problems[misspelt]  # one mistake, one error
+    return [f"{key}: {message}" if key else message for key, message in problems.items()]
+
+
+def _kinds(fault: str, loc: tuple[int | str, ...]) -> str:
+    said = "must be" if fault == "union_tag_invalid" else "is missing; it is"
+    return f"{said} one of {', '.join(_unions(loc))}"
+
+
+def _unions(loc: tuple[int | str, ...]) -> dict[str, type[BaseModel]]:
+    """The kinds that a table has classes for, when it has several: then the third part of a place names the kind."""
+    kinds = {"sources": SOURCES, "receivers": RECEIVERS}.get(str(loc[0]) if loc else "", {})
+    return kinds if len(kinds) > 1 else {}
+
+
+def _key(loc: tuple[int | str, ...]) -> str:
+    """("receivers", 0, "files", "path") as receivers[0].path: the third stands for the kind, and is no key."""
+    parts = [*loc[:2], *loc[3:]] if _unions(loc) else loc
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts).lstrip(".")
+
+
+def _near(loc: tuple[int | str, ...]) -> str:
+    """The setting of this place that is called nearly the same, or nothing."""
+    tables: dict[Any, type[BaseModel]] = {"routes": RouteConfig, "database": Database, "sources": LearnWorldsSource}
+    kinds = _unions(loc)
+    model = kinds[str(loc[2])] if kinds else tables.get(loc[0], Config)
+    inside = len(loc) - (3 if kinds else {"sources": 2, "routes": 2, "database": 1}.get(str(loc[0]), 0))
+    known = [f.alias or n for n, f in (Secret if inside > 1 else model).model_fields.items()]
+    return next(iter(difflib.get_close_matches(str(loc[-1]), known, n=1)), "")
+
+
+def _cross_checks(config: Config) -> list[str]:
+    problems = [f"sources: two are called {n}" for n in _twice([s.name for s in config.sources])]
+    problems += [f"receivers: two are called {n}" for n in _twice([r.name for r in config.receivers])]
+    receivers, sources = {r.name for r in config.receivers}, {s.name for s in config.sources}
+    for i, route in enumerate(config.routes):
+        problems += [f"routes[{i}].to: there is no receiver {n}" for n in route.to if n not in receivers]
+        if route.changes and (route.severity or route.rule or route.tag):
+            problems.append(f"routes[{i}]: changes have no severity, rule or tag; make two routes of it")
+        problems += [f"routes[{i}].source: there is no source {n}" for n in route.source if n not in sources]
+    for_findings = [(i, r) for i, r in enumerate(config.routes) if not r.changes]
+    if not for_findings:
+        return [*problems, "routes: none takes findings; add a last route with nothing but `to`"]
+    last_i, last = for_findings[-1]
+    if last.severity or last.rule or last.source or last.tag:
+        problems.append(f"routes[{last_i}]: the last route for findings must match all: leave only `to`")
+    return problems
+
+
+def _twice(names: list[str]) -> list[str]:
+    return sorted({n for n in names if names.count(n) > 1})

@@ -1,0 +1,81 @@
+"""config.toml as a whole: every setting, its type and its default."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, PrivateAttr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from monitor.config.receivers import ReceiverConfig
+from monitor.config.sources import SourceConfig
+from monitor.config.values import Strict
+from monitor.domain.rule import Severity
+
+
+class Database(Strict):
+    url: str | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _no_password(cls, url: str | None) -> str | None:
+        if url is not None and re.match(r"[^/]*://[^/@]*:[^/@]*@", url):
+            raise ValueError("a password must not stand in the config; PostgreSQL takes it from PGPASSFILE")
+        return url
+
+
+class RouteConfig(Strict):
+    to: Annotated[list[str], Field(min_length=1)]
+    severity: list[Severity] = []
+    rule: list[str] = []
+    source: list[str] = []
+    tag: list[str] = []
+    changes: list[str] = []
+
+
+class Config(BaseSettings):
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, env_prefix="ACCESS_MONITOR_", env_nested_delimiter="__"
+    )
+
+    database: Database = Database()
+    rules: Path = Path("rules")
+    templates: Path = Path("templates")
+    time_zone: str = "UTC"
+    log: Literal["text", "json"] = "text"
+    sources: Annotated[list[SourceConfig], Field(min_length=1)]
+    receivers: Annotated[list[ReceiverConfig], Field(min_length=1)]
+    routes: Annotated[list[RouteConfig], Field(min_length=1)]
+    _path: Path = PrivateAttr(Path("config.toml"))  # no setting: where the settings were read
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError('is no time zone; write it like "Europe/Berlin"') from error
+        return name
+
+    @property
+    def path(self) -> Path:
+        return self._path
+
+    @property
+    def folder(self) -> Path:
+        return self.path.resolve().parent
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+    @property
+    def database_url(self) -> str:
+        if self.database.url:
+            return self.database.url
+        state = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+        return f"sqlite:///{Path(state) if state else self.folder}/access-monitor.sqlite"

@@ -1,0 +1,57 @@
+"""How single values are written in the config: one way each, and an error that says which."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_AGE = re.compile(r"([0-9]{1,6})([smhd])")
+_PER = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5}[smhd])")
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _duration(text: Any) -> Any:
+    """ "15m" as a timedelta. pydantic would take numbers and ISO durations, too: here there is one way to write it."""
+    if isinstance(text, timedelta):
+        return text
+    found = _AGE.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError('must be a duration: a number and s, m, h or d, like "15m"')
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _rate(text: Any) -> Any:
+    """ "30/10s": requests and seconds."""
+    if isinstance(text, tuple):
+        return text
+    found = _PER.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError('must be a rate: requests and a time, like "30/10s"')
+    return int(found[1]), _duration(found[2]).total_seconds()
+
+
+def _address(text: Any) -> Any:
+    if isinstance(text, str) and not re.fullmatch(r"https?://[^/\s?#@]+/?", text):
+        raise ValueError('must be an address without a path or a password, like "https://yourschool.learnworlds.com"')
+    return text
+
+
+def _name(text: Any) -> Any:
+    if isinstance(text, str) and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", text):
+        raise ValueError("must be letters, digits, dots, hyphens and underscores, 63 at most")
+    return text
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Rate = Annotated[tuple[int, float], BeforeValidator(_rate)]
+Name = Annotated[str, BeforeValidator(_name)]
+Address = Annotated[str, BeforeValidator(_address)]
+Bool = Annotated[bool, Field(strict=True)]  # not 1 or "yes": there is one way to write it
+Int = Annotated[int, Field(strict=True)]
