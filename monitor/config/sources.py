@@ -15,6 +15,7 @@ class WatchedSource(Strict):
     """What every kind of source has."""
 
     name: Name
+    use: Literal["target", "authority"] = "target"
     every: Duration = timedelta(minutes=15)
     admin_limit: Annotated[Int, Field(ge=0)] | None = None
     privileged_roles: list[str] = []

@@ -127,7 +127,7 @@ def test_every_setting_in_the_example_is_one(tmp_path: Path) -> None:
     config = load(written(tmp_path, everything))
     assert [r.kind for r in config.receivers] == ["files", "console", "slack", "slack_webhook", "email"]
     smallest = load(written(tmp_path))
-    for name in ("every", "rate", "privileged_roles", "fields", "members", "role_details", "confirm_limit"):
+    for name in ("use", "every", "rate", "privileged_roles", "fields", "members", "role_details", "confirm_limit"):
         assert getattr(config.sources[0], name) == getattr(smallest.sources[0], name), name
     assert (config.rules, config.templates, config.time_zone, config.log) == (
         smallest.rules, smallest.templates, smallest.time_zone, smallest.log,
@@ -213,6 +213,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("[[sources]]", 'time_zone = "Mars"\n[[sources]]', 'time_zone: is no time zone; write it like "Europe/Berlin"'),
     ("[[sources]]", 'log = "xml"\n[[sources]]', "log: Input should be 'text' or 'json'"),
     ('"learnworlds"', '"moodle"', "sources[0].kind: Input should be 'learnworlds'"),
+    (*source('use = "hr"'), "sources[0].use: Input should be 'target' or 'authority'"),
     ('"files"', '"fax"', "receivers[0].kind: must be one of files, console, slack, slack_webhook, email"),
     ('"school"', '"my school"',
      "sources[0].name: must be letters, digits, dots, hyphens and underscores, 63 at most"),
