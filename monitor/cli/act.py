@@ -10,16 +10,9 @@ from typing import Annotated
 
 import typer
 
-from monitor import wiring
 from monitor.cli.app import app, config_of
-from monitor.cli.clock import SystemClock
 from monitor.cli.output import clean, console
-from monitor.decide.reconcile import acknowledged
-from monitor.domain.finding import Finding, FindingStatus
 from monitor.errors import ConfigError
-from monitor.store import findings as store
-from monitor.store import queries
-from monitor.store.engine import reading, writing
 
 
 @app.command()
@@ -33,30 +26,10 @@ def acknowledge(
     It stays open work until a poll proves that it is fixed; only findings of rules that tell of an event
     (closes = "acknowledged" or "after 14d") are done with this.
     """
-    config, now = config_of(context), SystemClock().now()
-    engine = wiring.database(config, must_exist=True)
-    rules = wiring.rule_set(config, now.date()).by_id
-    with reading(engine) as connection:
-        found = _one(
-            store.load(connection, store.FINDINGS.c.fingerprint.startswith(fingerprint, autoescape=True)), fingerprint
-        )
-    event = acknowledged(found, rules.get(found.rule), by or getpass.getuser(), now)
-    source_id = queries.source_id(engine, found.source, "")
-    with writing(engine) as connection:
-        store.apply(connection, [event], source_id, found.snapshot, now)
-    console().print(f"{event.finding.status.value}: {clean(found.title)}")
+    from monitor.cli.acknowledging import acknowledge_finding
 
-
-def _one(found: list[Finding], fingerprint: str) -> Finding:
-    if len(fingerprint) < 8:
-        raise ConfigError(["fingerprint: give at least its first 8 characters"])
-    waiting = [f for f in found if f.status is not FindingStatus.RESOLVED]
-    if not waiting:
-        done = " (it is resolved)" if found else ""
-        raise ConfigError([f"fingerprint: there is no open finding {fingerprint}{done}; see `access-monitor findings`"])
-    if len({f.fingerprint for f in waiting}) > 1:
-        raise ConfigError([f"fingerprint: {fingerprint} is the beginning of {len(waiting)} findings; give more of it"])
-    return waiting[0]
+    found = acknowledge_finding(config_of(context), fingerprint, by or getpass.getuser())
+    console().print(f"{found.status.value}: {clean(found.title)}")
 
 
 @app.command()
@@ -64,6 +37,8 @@ def init(
     folder: Annotated[Path, typer.Argument(help="Where to write; made if it is not there.")] = Path(),
 ) -> None:
     """Write a config, the rules and the templates into a folder, ready to be edited. Nothing is overwritten."""
+    from monitor import wiring
+
     targets = {"config.toml": "config.example.toml", "rules": "rules", "templates": "templates"}
     there = [name for name in targets if (folder / name).exists()]
     if there:

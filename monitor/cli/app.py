@@ -2,6 +2,9 @@
 
 0 done; 1 a poll, check or rule test failed; 2 the command line or the config is wrong; 3 `findings --fail-on` found
 one; 4 the poll was partial or quarantined.
+
+Modules that declare commands import what is slow (the database, rules, edges) where a command uses it: `--help`,
+`--version` and completion of a shell ask for none of it.
 """
 
 from __future__ import annotations
@@ -11,14 +14,15 @@ import sys
 from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from monitor import __version__
-from monitor.config import Config, load
 from monitor.errors import ConfigError, MonitorError, RuleErrors
+
+if TYPE_CHECKING:
+    from monitor.config import Config
 
 
 class Exit(IntEnum):
@@ -63,6 +67,8 @@ def _options(
 
 
 def config_of(context: typer.Context) -> Config:
+    from monitor.config import load
+
     return load(context.obj)
 
 
@@ -81,6 +87,8 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _say(error: MonitorError) -> None:
+    from rich.console import Console
+
     from monitor.cli.output import harmless
 
     console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)

@@ -28,7 +28,7 @@ from monitor import wiring
 from monitor.cli import logs
 from monitor.cli.clock import SystemClock
 from monitor.cli.output import cell, clean, console, severity
-from monitor.cli.start import progress
+from monitor.cli.progress import progress
 from monitor.config import load
 from monitor.cycle import CycleResult, Parts, deliver_waiting, run_cycle
 from monitor.deliver.preview import page

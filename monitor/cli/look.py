@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from sqlalchemy import ColumnElement
 
-from monitor import wiring
 from monitor.cli.app import Exit, app, config_of
 from monitor.cli.output import Format, FormatOption, console, show
-from monitor.config import Config
 from monitor.decide import present
 from monitor.domain.finding import Finding, FindingStatus
 from monitor.domain.observed import Subject
 from monitor.domain.rule import Severity, Verdict
 from monitor.errors import ConfigError
-from monitor.store import findings as store
-from monitor.store import ledger, outbox, queries
-from monitor.store.engine import reading
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from monitor.config import Config
 
 SourceOption = Annotated[str | None, typer.Option("--source", "-s", help="Only this source.")]
+
+
+def _database(config: Config) -> Engine:
+    """What is recorded so far; there must be something."""
+    from monitor import wiring
+
+    return wiring.database(config, must_exist=True)
 
 
 def moment(text: str | None, option: str) -> datetime | None:
@@ -96,12 +102,12 @@ def _row(found: Finding, fmt: Format) -> dict[str, Any]:
 
 
 def _findings(config: Config, source: str | None, rule: str | None) -> list[Finding]:
-    where: list[ColumnElement[bool]] = []
-    if source:
-        where.append(store.SOURCES.c.name == source)
-    if rule:
-        where.append(store.FINDINGS.c.rule == rule)
-    with reading(wiring.database(config, must_exist=True)) as connection:
+    from monitor.store import findings as store
+    from monitor.store.engine import reading
+
+    where = [store.SOURCES.c.name == source] if source else []
+    where += [store.FINDINGS.c.rule == rule] if rule else []
+    with reading(_database(config)) as connection:
         rows = store.load(connection, *where)
     return sorted(rows, key=lambda f: (f.status is FindingStatus.RESOLVED, -f.severity.rank, f.opened_at, f.title))
 
@@ -140,7 +146,9 @@ def drift(
     until: Annotated[str | None, typer.Option(help="Up to this date or time.")] = None,
 ) -> None:
     """What changed between snapshots, field by field, before and after."""
-    engine = wiring.database(config_of(context), must_exist=True)
+    from monitor.store import queries
+
+    engine = _database(config_of(context))
     rows = queries.drift(engine, source, snapshot, moment(since, "--since"), moment(until, "--until"))
     show(
         (_change(r, fmt) for r in rows), fmt, ("snapshot", "kind", "subject", "field", "before", "after"),
@@ -174,7 +182,9 @@ def accounts(
     account: Annotated[str | None, typer.Argument(help="One account, by id or e-mail.")] = None,
 ) -> None:
     """Accounts with their access, today or at any date since watching began."""
-    engine = wiring.database(config_of(context), must_exist=True)
+    from monitor.store import queries
+
+    engine = _database(config_of(context))
     rows = queries.accounts(engine, source, privileged, moment(at, "--at"), account)
     keys = (
         "source", "id", "email", "name", "status", "level", "role", "privileged", "is_admin", "is_instructor",
@@ -193,7 +203,9 @@ def snapshots(
     proof: Annotated[int | None, typer.Option(help="The proof and the scopes of one snapshot.")] = None,
 ) -> None:
     """What each poll saw: outcome, counts, and the proof."""
-    engine = wiring.database(config_of(context), must_exist=True)
+    from monitor.store import queries
+
+    engine = _database(config_of(context))
     if proof is not None:
         _proof(engine, proof, fmt)
         return
@@ -212,7 +224,9 @@ def snapshots(
     )
 
 
-def _proof(engine: Any, snapshot_id: int, fmt: Format) -> None:
+def _proof(engine: Engine, snapshot_id: int, fmt: Format) -> None:
+    from monitor.store import queries
+
     found = [r for r in queries.snapshots(engine) if r["id"] == snapshot_id]
     if not found:
         raise ConfigError([f"--proof: there is no snapshot {snapshot_id}"])
@@ -232,7 +246,9 @@ def outbox_(
     everything: Annotated[bool, typer.Option("--all", help="Sent ones as well.")] = False,
 ) -> None:
     """Messages that wait, why, and when they are tried next."""
-    engine = wiring.database(config_of(context), must_exist=True)
+    from monitor.store import outbox
+
+    engine = _database(config_of(context))
     rows = outbox.listing(engine, () if everything else ("pending", "sending", "uncertain", "dead"))
     keys = ("id", "receiver", "reason", "status", "attempts", "created_at", "due_at", "sent_at", "error", "reference")
     show(
@@ -249,7 +265,10 @@ def ledger_(
     verify: Annotated[bool, typer.Option("--verify", help="Check the chain of hashes instead of printing.")] = False,
 ) -> None:
     """The append-only record of what was seen, decided and sent."""
-    engine = wiring.database(config_of(context), must_exist=True)
+    from monitor.store import ledger, queries
+    from monitor.store.engine import reading
+
+    engine = _database(config_of(context))
     if not verify:
         show(queries.ledger_rows(engine), fmt, ("sequence", "time", "kind", "body"), "Ledger")
         return

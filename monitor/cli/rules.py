@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from monitor import wiring
-from monitor.cli.app import Exit, app
-from monitor.cli.clock import SystemClock
+from monitor.cli.app import Exit, app, config_of
 from monitor.cli.output import Format, FormatOption, console, show
-from monitor.config import load
-from monitor.cycle import RuleSet
 from monitor.decide import facts as declared
-from monitor.decide.parse import parse_set, set_digest
-from monitor.decide.timeline import TestResult, run_tests
 from monitor.domain.rule import Rule
 from monitor.errors import ConfigError
-from monitor.rulebook.folder import read_folder
+
+if TYPE_CHECKING:
+    from monitor.cycle import RuleSet
+    from monitor.decide.timeline import TestResult
 
 rules = typer.Typer(no_args_is_help=True, help="The rules: what they are, whether they are sound, what they may ask.")
 app.add_typer(rules, name="rules")
@@ -30,15 +27,22 @@ FolderOption = Annotated[Path | None, typer.Option("--folder", help="Another fol
 
 
 def _rule_set(context: typer.Context, folder: Path | None) -> RuleSet:
-    """The rules of a folder, of the config, or those shipped while there is no config."""
+    """The rules of a folder, of the config, or those shipped while there is no config and none was asked for."""
+    from monitor import wiring
+    from monitor.cli.clock import SystemClock
+
     today = SystemClock().now().date()
     if folder is not None:
         if not folder.is_dir():
             raise ConfigError([f"--folder: there is no folder {folder}"])
-    elif Path(context.obj).exists():
-        return wiring.rule_set(load(context.obj), today)
-    files = read_folder(folder or wiring.shipped("rules"))
-    return RuleSet(parse_set(files, today=today), set_digest(files))
+    elif context.obj.exists() or _asked_for_config(context):
+        return wiring.rule_set(config_of(context), today)
+    return wiring.rules_in(folder or wiring.shipped("rules"), today)
+
+
+def _asked_for_config(context: typer.Context) -> bool:
+    source = context.find_root().get_parameter_source("config")
+    return source is not None and source.name != "DEFAULT"
 
 
 @rules.command("list")
@@ -95,6 +99,8 @@ def test(
     chosen = [r for r in _rule_set(context, folder).rules if rule in (None, r.id)]
     if not chosen:
         raise ConfigError([f"there is no rule {rule}; see `access-monitor rules list`"])
+    from monitor.decide.timeline import run_tests
+
     results = [result for r in chosen for result in run_tests(r)]
     failed = [r for r in results if not r.passed]
     if fmt is Format.TABLE:

@@ -45,7 +45,11 @@ def rules_folder(config: Config) -> Path:
 
 def rule_set(config: Config, today: date) -> RuleSet:
     """Raises RuleErrors with every fault of every file."""
-    files = read_folder(rules_folder(config))
+    return rules_in(rules_folder(config), today)
+
+
+def rules_in(folder: Path, today: date) -> RuleSet:
+    files = read_folder(folder)
     return RuleSet(parse_set(files, today=today), set_digest(files))
 
 

@@ -134,6 +134,19 @@ def test_no_command_at_all_is_answered_with_help(cli: Cli, args: list[str]) -> N
     assert "Usage: access-monitor" in out + err
 
 
+SLOW = {"sqlalchemy", "sqlmodel", "alembic", "pydantic_settings", "httpx", "slack_sdk", "jinja2", "cel_expr_python"}
+
+
+@pytest.mark.parametrize(
+    "args", [("--version",), ("--help",), ("findings", "--help"), ("rules", "test", "--help")], ids=" ".join
+)
+def test_help_and_version_load_nothing_slow(args: tuple[str, ...]) -> None:
+    """A shell completes a command by asking for it: what takes seconds to import waits until a command runs."""
+    program = "import sys, atexit; from monitor.cli import main; atexit.register(lambda: print(*sys.modules)); main()"
+    done = subprocess.run([sys.executable, "-c", program, *args], capture_output=True, text=True, check=True)
+    assert set(done.stdout.splitlines()[-1].split()) & SLOW == set()
+
+
 def test_version(cli: Cli) -> None:
     """For reports of bugs."""
     code, out, _ = cli("--version")
@@ -178,6 +191,15 @@ def test_no_config_exits_with_2(cli: Cli, args: list[str]) -> None:
     """One line, with the way to make one."""
     advice = "Run `access-monitor init FOLDER` to make one."
     assert cli(*args) == (Exit.USAGE, "", f"error: config.toml: cannot be read: No such file or directory. {advice}\n")
+
+
+@pytest.mark.parametrize("args", [["rules", "list"], ["rules", "check"], ["rules", "test"]], ids=" ".join)
+def test_rules_of_a_config_that_is_not_there(cli: Cli, args: list[str]) -> None:
+    """Who names a config does not mean the shipped rules; without one, they are what there is."""
+    code, _, err = cli("--config", "nosuch.toml", *args)
+    assert code == Exit.USAGE
+    assert err.startswith("error: nosuch.toml: cannot be read: No such file or directory.")
+    assert cli(*args)[0] == Exit.DONE
 
 
 @pytest.mark.parametrize("args", [*NEEDING_A_CONFIG, ["rules", "list"], ["rules", "test"]], ids=" ".join)

@@ -1,0 +1,70 @@
+"""One poll of every source, or the daemon that polls until it is stopped."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from monitor import wiring
+from monitor.cli import logs
+from monitor.cli.app import Exit
+from monitor.cli.clock import SystemClock
+from monitor.cli.output import console
+from monitor.cli.progress import progress
+from monitor.config import Config
+from monitor.cycle import CycleResult, Parts, deliver_waiting, run_cycle
+from monitor.daemon import Daemon
+from monitor.domain.message import Sending
+from monitor.domain.reading import Outcome
+
+
+def watch(read: Callable[[], Config]) -> None:
+    """Until SIGTERM. `read` is called again at SIGHUP."""
+    config, clock = read(), SystemClock()
+    logs.set_up(config.log)
+    engine = wiring.database(config)
+
+    def build() -> Parts:
+        return wiring.parts(read(), clock, stream=sys.stdout, engine=engine)
+
+    Daemon(wiring.parts(config, clock, stream=sys.stdout, engine=engine), build).run()
+
+
+def poll_once(config: Config, source: str | None) -> Exit:
+    logs.set_up(config.log)
+    with progress() as bars:
+        parts = wiring.parts(config, SystemClock(), stream=sys.stdout, progress=bars, only=source)
+        results = [run_cycle(parts, name) for name in parts.watched]
+    ended = deliver_waiting(parts)
+    for result in results:
+        _summary(result)
+    unsent = sum(n for how, n in ended.items() if how != Sending.SENT.value)
+    if unsent:
+        console(err=True).print(
+            f"{unsent} messages could not be sent and wait; see `access-monitor outbox`", style="yellow"
+        )
+    return _code(results)
+
+
+def _code(results: list[CycleResult]) -> Exit:
+    outcomes = {r.snapshot.outcome for r in results}
+    if Outcome.FAILED in outcomes:
+        return Exit.FAILED
+    return Exit.PARTIAL if outcomes & {Outcome.PARTIAL, Outcome.QUARANTINED} else Exit.DONE
+
+
+def _summary(result: CycleResult) -> None:
+    snapshot = result.snapshot
+    said = [
+        f"snapshot {result.snapshot_id} of {snapshot.source} is {snapshot.outcome.value}",
+        f"{snapshot.proof.requests} requests",
+        f"{result.changes} changes",
+        f"{sum(e.kind.value == 'opened' for e in result.events)} findings opened",
+        f"{sum(e.kind.value == 'resolved' for e in result.events)} resolved",
+        f"{result.notifications} messages",
+    ]
+    if result.unknown:
+        said.append(f"{sum(result.unknown.values())} verdicts unknown")
+    console().print("; ".join(said), markup=False)
+    if snapshot.error:
+        console(err=True).print(f"  {snapshot.error}", style="yellow", markup=False)
