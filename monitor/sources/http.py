@@ -36,6 +36,7 @@ for _name in ("httpx", "httpcore"):
 TRIES = 5
 LONGEST_BODY = 64 * 1024 * 1024
 LONGEST_RETRY_AFTER = 600.0
+AN_EPOCH = 1e9  # a number above is Unix time, and no number of seconds to wait
 FAILURES_IN_A_ROW = 5
 NAP = 1.0  # nobody sleeps longer without looking whether the reading was stopped
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
@@ -57,16 +58,27 @@ class Refused(SourceError):
         super().__init__(message, retry=retry, after=after)
         self.status, self.said = status, said
 
+    @property
+    def gone(self) -> bool:
+        """The API's own 404: a proxy's page in HTML says nothing about a record."""
+        return self.status == 404 and self.said is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     path: str
     params: Mapping[str, str | int] = field(default_factory=dict)
     form: Mapping[str, str] | None = None  # a token is asked for by POST, and without a token
+    json: bytes | None = None  # some APIs are read by POST
+    called: str = ""  # in messages, where the path is a secret or says too little
+
+    @property
+    def method(self) -> str:
+        return "GET" if self.form is None and self.json is None else "POST"
 
     def __str__(self) -> str:
         page = f" page {self.params['page']}" if "page" in self.params else ""
-        return f"{'GET' if self.form is None else 'POST'} {self.path}{page}"
+        return self.called or f"{self.method} {self.path}{page}"
 
 
 class Answer(NamedTuple, Generic[T]):
@@ -85,6 +97,12 @@ class Credentials(Protocol):
 
     def secrets(self) -> tuple[str, ...]:
         """What no message may show."""
+        ...
+
+
+class Explain(Protocol):
+    def __call__(self, ask: Ask, status: int, body: bytes, after: float | None) -> SourceError | None:
+        """What the API's own error means, or None for what any HTTP answer of that status means."""
         ...
 
 
@@ -142,11 +160,12 @@ class Reader:
         *,
         base: str = "",
         credentials: Credentials | None = None,
+        explain: Explain | None = None,
         pool: Executor | None = None,
         ahead: int = 1,
     ) -> None:
         self._client, self._gate, self._clock, self.proof = client, gate, clock, proof
-        self._base, self._credentials = base, credentials
+        self._base, self._credentials, self._explain = base, credentials, explain
         self._pool, self._ahead = pool or Inline(), ahead
         # Jitter needs no secrecy; seeded by the address, so that runs repeat and sources still differ.
         self._random = random.Random(base)  # noqa: S311
@@ -261,6 +280,8 @@ class Reader:
         token = self._credentials.token(self)
         status, headers, body = self._exchange(ask, token)
         if status == 401:
+            self._raise_explained(ask, status, body)
+        if status == 401:
             token = self._credentials.renew(self, token)
             status, headers, body = self._exchange(ask, token)
         if status == 401:
@@ -274,24 +295,32 @@ class Reader:
             raise _like(self._over, str(self._over))
         with self._lock:
             self.proof.requests += 1
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        method = "GET" if ask.form is None else "POST"
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if ask.json is not None:
+            headers["Content-Type"] = "application/json"
         try:
             with self._client.stream(
-                method, self._base + ask.path, params=ask.params or None, data=ask.form, headers=headers
-            ) as response:
+                ask.method, self._base + ask.path, params=ask.params or None, data=ask.form, content=ask.json,
+                headers=headers,
+            ) as response:  # fmt: skip
                 return response.status_code, response.headers, _limited(response, ask)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._translated(ask, error) from error
 
     def _checked(self, ask: Ask, status: int, headers: httpx.Headers, body: bytes) -> bytes:
-        if status == 200:
+        if status == 200 or (status == 202 and ask.json is not None):
             return body
-        after = _retry_after(headers.get("retry-after"), self._clock.now()) if status in (429, 503) else None
-        retry = (status == 429 or status >= 500) and (after or 0) <= LONGEST_RETRY_AFTER
+        after = _told_to_wait(headers, self._clock.now()) if status in (429, 503) else None
+        self._raise_explained(ask, status, body, after)
+        retry = worth_a_retry(status, after)
         said = self.clean(body)
         message = f"{ask}: HTTP {status}: {said}{_advice(status, headers, after)}"
         raise Refused(message, status, said if _is_json(body) else None, retry=retry, after=after)
+
+    def _raise_explained(self, ask: Ask, status: int, body: bytes, after: float | None = None) -> None:
+        error = self._explain(ask, status, body, after) if self._explain else None
+        if error is not None:
+            raise error
 
     def _translated(self, ask: Ask, error: Exception) -> SourceError:
         host = urlsplit(self._base).hostname or self._base
@@ -311,6 +340,10 @@ class Reader:
 
     def clean(self, body: bytes) -> str:
         return sanitised(body, self._credentials.secrets() if self._credentials else ())
+
+
+def worth_a_retry(status: int, after: float | None) -> bool:
+    return (status == 429 or status >= 500) and (after or 0) <= LONGEST_RETRY_AFTER
 
 
 def open_client(transport: httpx.BaseTransport | None, headers: Mapping[str, str]) -> httpx.Client:
@@ -353,6 +386,15 @@ def _retry_after(value: str | None, now: datetime) -> float | None:
         return None
 
 
+def _told_to_wait(headers: httpx.Headers, now: datetime) -> float | None:
+    """`Retry-After`, or else `ratelimit-reset`: seconds, or the time itself where the number is as large as one."""
+    after = _retry_after(headers.get("retry-after"), now)
+    if after is not None:
+        return after
+    reset = _retry_after(headers.get("ratelimit-reset"), now)
+    return max(reset - now.timestamp(), 0.0) if reset is not None and reset > AN_EPOCH else reset
+
+
 def _until(date: str, now: datetime) -> float:
     then = parsedate_to_datetime(date)
     return max((then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now.timestamp(), 0.0)
@@ -374,7 +416,7 @@ def _advice(status: int, headers: httpx.Headers, after: float | None) -> str:
 def _like(error: SourceError, message: str) -> SourceError:
     """A fresh copy, since one exception must not be raised by several threads."""
     if isinstance(error, Refused):
-        return Refused(message, error.status, error.said)
+        return type(error)(message, error.status, error.said)
     return type(error)(message)
 
 

@@ -9,37 +9,31 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
 import msgspec
 from msgspec import Raw
 
-from monitor.domain.observed import Grant, Group
+from monitor.domain.observed import Account, Activity, Grant, Group
 from monitor.domain.reading import (
-    AccountsGone,
     AccountsRead,
     Batch,
     Clock,
     DetailsRead,
     GroupsRead,
     MembersRead,
-    Outcome,
     Progress,
     Proof,
     Recall,
     RolesRead,
     Scope,
-    ScopeEnded,
-    SeenAccount,
 )
 from monitor.errors import AuthError, SourceError
 from monitor.sources.http import Answer, Ask, Inline, RateGate, Reader, Refused, Unreachable, open_client
@@ -62,6 +56,7 @@ from monitor.sources.learnworlds_records import (
     role_ids,
     role_of,
 )
+from monitor.sources.scopes import Part, Polling, decoded, silent, whole
 
 API = "/admin/api"
 USERS = "/v2/users"
@@ -70,9 +65,7 @@ ROLES = "/v2/user-roles"
 EVEN_SUSPENDED = {"include_suspended": "true"}  # suspended users are hidden unless asked for: LearnWorlds API v2
 MOST_PER_PAGE = 200  # API v2, items_per_page
 GROUP_PAGE = 20  # what a page of groups or of members holds unless the API says otherwise
-FAULTS_TOLD = 3  # one by one; the others are counted
 
-T = TypeVar("T")
 Pool = Callable[[int], Executor]
 
 
@@ -111,7 +104,7 @@ class LearnWorlds:
             frozenset(kept_fields),
             read_members,
             read_details,
-            progress or _silent,
+            progress or silent,
         )
 
     def read(self, recall: Recall) -> Iterator[Batch]:
@@ -151,10 +144,6 @@ _CHECK_ADVICE = {
     403: ". LearnWorlds has its API on the plans Learning Center and High Volume & Corporate: check the school's plan",
     404: ". The url is the school's own address, such as https://yourschool.learnworlds.com",
 }
-
-
-def _silent(what: str, done: int, of: int | None) -> None:
-    pass
 
 
 class Tokens:
@@ -224,37 +213,29 @@ class Settings:
     progress: Progress
 
 
-@dataclass(slots=True)
-class Part:
-    """A scope while it is read: how many answers came, and what was wrong."""
-
-    answers: int = 0
-    faults: int = 0
-    told: list[str] = field(default_factory=list)
-
-    def fault(self, what: str) -> None:
-        self.faults += 1
-        if len(self.told) < FAULTS_TOLD:
-            self.told.append(what)
-
-    def ended(self, name: str) -> ScopeEnded:
-        if not self.faults:
-            return ScopeEnded(name, Outcome.COMPLETE)
-        more = self.faults - len(self.told)
-        reason = "; ".join(self.told) + (f"; and {more} more faults" if more else "")
-        return ScopeEnded(name, Outcome.PARTIAL if self.answers else Outcome.FAILED, reason)
-
-
-class _Reading:
+class _Reading(Polling):
     """One poll of a school."""
 
     def __init__(self, reader: Reader, recall: Recall, settings: Settings) -> None:
-        self.reader, self.proof, self.recall, self.settings = reader, reader.proof, recall, settings
-        self.over: str | None = None  # why nothing more can be read
-        self.role_ids: RoleIds | None = None  # None: the roles were not read whole
+        super().__init__(reader, recall, settings.confirm_limit, settings.progress)
+        self.settings = settings
+        self.role_ids: RoleIds = {}
+        self.digests_hold = False  # until the roles were read whole: without them a role has no id
         self.groups: dict[str, Group] = {}
-        self.ids: set[int] = set()  # hashes of the ids that were decoded: less memory than the ids
         self.witness: Raw | None = None  # a user that a page has shown
+
+    def account_in(self, raw: Raw) -> tuple[Account, Activity]:
+        user = decode_user(raw)
+        return account_of(user, self.role_ids, self.settings.kept_fields), activity_of(user)
+
+    def user(self, account_id: str) -> Ask:
+        return Ask(f"{USERS}/{quote(account_id, safe='')}", EVEN_SUSPENDED)
+
+    def witness_id(self) -> str | None:
+        try:
+            return None if self.witness is None else decode_member(self.witness).id
+        except ValueError:
+            return None
 
     def all(self) -> Iterator[Batch]:
         yield from self.scope(Scope.ROLES, self.read_roles)
@@ -265,122 +246,30 @@ class _Reading:
         if self.settings.read_details:
             yield from self.scope(Scope.DETAILS, self.read_details)
 
-    def scope(self, name: str, work: Callable[[Part], Iterator[Batch]]) -> Iterator[Batch]:
-        """Exactly one end for every scope, whatever happens in it."""
-        if self.over is not None:
-            yield ScopeEnded(name, Outcome.FAILED, f"not read: {self.over}")
-            return
-        part = Part()
-        try:
-            yield from work(part)
-        except SourceError as error:
-            if isinstance(error, AuthError | Unreachable):
-                self.over = str(error)
-            part.fault(str(error))
-        yield part.ended(name)
-
     # roles
 
     def read_roles(self, part: Part) -> Iterator[Batch]:
-        self._asking("roles")
-        page = self._got(part, "roles", self.reader.fetch(Ask(ROLES), decode_page))
-        roles = list(_decoded(self._records(page, ROLES), lambda raw: role_of(decode_role(raw)), part, "roles"))
-        self._count("roles", len(roles))
+        self.asking("roles")
+        page = self.got(part, "roles", self.reader.fetch(Ask(ROLES), decode_page))
+        roles = list(decoded(self._records(page, ROLES), lambda raw: role_of(decode_role(raw)), part, "roles"))
+        self.count("roles", len(roles))
         yield RolesRead(roles)
         if not part.faults:
-            self.role_ids = role_ids(roles)
+            self.role_ids, self.digests_hold = role_ids(roles), True
 
     # users
 
     def read_users(self, part: Part) -> Iterator[Batch]:
         size = self.settings.page_size
         for number, data, meta in self._pages(part, "users", partial(_users_page, size), size):
-            self._count("users", len(data))
+            self.count("users", len(data))
             self.witness = data[-1] if data else self.witness
-            self.settings.progress("users", self.proof.records["users"], meta.totalItems)
-            seen = self._accounts(data, part, f"page {number}")
+            self.progress("users", self.proof.records["users"], meta.totalItems)
+            seen = self.accounts(data, part, f"page {number}")
             if seen:
                 yield AccountsRead(seen)
         if not part.faults:
-            yield from self._confirm(part)
-
-    def _accounts(self, data: list[Raw], part: Part, where: str) -> list[SeenAccount]:
-        """Those records that were not seen before. It meets every user of the school: hence the local names."""
-        known, sha256, ids, kept = self.recall.known, hashlib.sha256, self.ids, self.settings.kept_fields
-        roles: RoleIds = self.role_ids or {}
-        seen: list[SeenAccount] = []
-        for position, raw in enumerate(data, 1):
-            digest = sha256(raw).digest()[:16]
-            if known(digest):
-                continue
-            try:
-                str(raw, "utf-8")  # msgspec does not look at the text that it skips
-                user = decode_user(raw)
-                if not user.id:
-                    raise ValueError("the id is empty")
-                account = SeenAccount(account_of(user, roles, kept), activity_of(user), digest)
-            except (ValueError, OverflowError, OSError) as error:
-                part.fault(f"{where}, record {position}: {error}")
-                continue
-            seen.append(account)
-            mark = hash(user.id)
-            if mark in ids:
-                self.proof.duplicates += 1
-            ids.add(mark)
-        return seen if self.role_ids is not None else [_to_be_read_again(s) for s in seen]
-
-    # confirmation
-
-    def _confirm(self, part: Part) -> Iterator[Batch]:
-        """Rows shift while pages are read, and one may slip through: only a 404 for the very id means gone."""
-        ids, count = self.recall.missing(self.settings.confirm_limit)
-        if ids:
-            self._ask_witness(part)
-        gone: list[str] = []
-        for account_id, future in self._each("confirm", ids, _user, _whole):
-            self.proof.confirmed += 1
-            seen = self._asked_for(part, account_id, future)
-            if seen is None:
-                gone.append(account_id)
-            elif seen:
-                yield AccountsRead(seen)
-        if gone:
-            yield AccountsGone(gone)
-        if count > len(ids):
-            part.fault(f"{count} accounts were not on any page, {len(ids)} could be confirmed")
-
-    def _ask_witness(self, part: Part) -> None:
-        """Asks for an account that a page has just shown: where that is not found, no 404 proves a departure."""
-        if self.witness is None:
-            return
-        try:
-            ask = _user(decode_member(self.witness).id)
-        except ValueError:
-            return
-        self._asking("confirm")
-        try:
-            self._got(part, "confirm", self.reader.fetch(ask, _whole))
-        except Refused as error:
-            if not _not_found(error):
-                raise
-            raise SourceError(f"{ask}: not found, though a page has just shown it, so no 404 is believed") from error
-
-    def _asked_for(self, part: Part, account_id: str, future: Future[Answer[bytes]]) -> list[SeenAccount] | None:
-        """One account, or None when the source says that it has none such; empty after any other answer."""
-        try:
-            body = self._got(part, "confirm", future.result())
-        except (AuthError, Unreachable):
-            raise
-        except SourceError as error:
-            if _not_found(error):
-                return None
-            part.fault(str(error))
-            return []
-        seen = self._accounts([Raw(body)], part, f"user {account_id}")
-        if seen and seen[0].account.id != account_id:
-            part.fault(f"user {account_id}: answered with another account, {seen[0].account.id!r}")
-            return []
-        return seen
+            yield from self.confirm(part)
 
     # groups
 
@@ -390,11 +279,11 @@ class _Reading:
         broken: SourceError | None = None
         try:
             for number, data, meta in self._pages(part, "groups", _groups_page, GROUP_PAGE):
-                self._count("groups", len(data))
-                for group, managed in _decoded(data, _group, part, f"page {number}"):
+                self.count("groups", len(data))
+                for group, managed in decoded(data, _group, part, f"page {number}"):
                     self.groups[group.id] = group
                     managers.update(dict.fromkeys(managed))
-                self.settings.progress("groups", len(self.groups), meta.totalItems)
+                self.progress("groups", len(self.groups), meta.totalItems)
         except SourceError as error:
             broken = error
         if part.answers:
@@ -407,9 +296,9 @@ class _Reading:
     def read_members(self) -> Iterator[Batch]:
         """The first page of several groups is fetched ahead; the further pages of a group, while it is read."""
         groups = list(self.groups)
-        for done, (group_id, future) in enumerate(self._each("members", groups, _members_page, decode_page), 1):
+        for done, (group_id, future) in enumerate(self.each("members", groups, _members_page, decode_page), 1):
             yield from self.scope(Scope.members(group_id), partial(self._members_of, group_id, future))
-            self.settings.progress("members", done, len(groups))
+            self.progress("members", done, len(groups))
 
     def _members_of(self, group_id: str, first: Future[Answer[Page | list[Raw]]], part: Part) -> Iterator[Batch]:
         try:
@@ -423,11 +312,11 @@ class _Reading:
             ids = self._bare_members(group_id, answer, part)
         else:
             pages = self._pages(part, "members", partial(_members_page, group_id), GROUP_PAGE, first)
-            ids = [i for n, data, _ in pages for i in _decoded(data, _member_id, part, f"page {n}")]
+            ids = [i for n, data, _ in pages for i in decoded(data, _member_id, part, f"page {n}")]
         if not part.faults:
-            whole = list(dict.fromkeys(ids))
-            self._count("members", len(whole))
-            yield MembersRead(group_id, whole)
+            members = list(dict.fromkeys(ids))
+            self.count("members", len(members))
+            yield MembersRead(group_id, members)
 
     def _bare_members(self, group_id: str, answer: Answer[Page | list[Raw]], part: Part) -> list[str]:
         """Bare arrays do not say how many pages there are, and a page past the end is the last one again (API v2)."""
@@ -435,31 +324,32 @@ class _Reading:
         number, before = 1, 0
         while True:
             ask = _members_page(group_id, number)
-            data = self._records(self._got(part, "members", answer), ask.path)
+            data = self._records(self.got(part, "members", answer), ask.path)
             size = len(found)
-            found.update(dict.fromkeys(_decoded(data, _member_id, part, f"page {number}")))
+            found.update(dict.fromkeys(decoded(data, _member_id, part, f"page {number}")))
             if len(found) == size or len(data) < max(GROUP_PAGE, before):
                 return list(found)
             number, before = number + 1, len(data)
-            self._asking("members")
+            self.asking("members")
             answer = self.reader.fetch(_members_page(group_id, number), decode_page)
 
     # role details
 
     def read_details(self, part: Part) -> Iterator[Batch]:
         assigned: list[Grant] = []
-        for account_id, future in self._each("role_details", self.recall.privileged(), _user_role, _whole):
+        for account_id, future in self.each("role_details", self.recall.privileged(), _user_role, whole):
             try:
-                detail = decode_detail(self._got(part, "role_details", future.result()))
+                detail = decode_detail(self.got(part, "role_details", future.result()))
                 assigned += assigned_of(account_id, detail)
             except (AuthError, Unreachable):
                 raise
             except SourceError as error:
-                if not _not_found(error):  # not there any more: the next poll tells what became of the account
+                # not there any more: the next poll tells what became of the account
+                if not (isinstance(error, Refused) and error.gone):
                     part.fault(str(error))
             except ValueError as error:
                 part.fault(f"role of user {account_id}: {error}")
-        self._count("role_details", len(assigned))
+        self.count("role_details", len(assigned))
         if assigned:
             yield DetailsRead(assigned)
 
@@ -482,13 +372,13 @@ class _Reading:
             if upcoming > total:
                 return None
             upcoming += 1
-            self._asking(kind)
+            self.asking(kind)
             return ask(upcoming - 1)
 
         later = (future for _, future in self.reader.ahead(following, decode_page))
         before: list[bytes] = []
         for number, future in enumerate(chain(() if first is None else (first,), later), 1):
-            page = self._got(part, kind, future.result())
+            page = self.got(part, kind, future.result())
             data, meta = self._records(page, ask(number).path), _meta(page, ask(number))
             total, ends = meta.totalPages, [hashlib.sha256(raw).digest() for raw in (*data[:1], *data[-1:])]
             if first is None and meta.totalItems is not None:
@@ -501,34 +391,6 @@ class _Reading:
             if number >= total:
                 return  # past the end comes the last page again, never an empty one (API v2)
             before = ends
-
-    def _each(
-        self, kind: str, ids: Iterable[str], ask: Callable[[str], Ask], decode: Callable[[bytes], T]
-    ) -> Iterator[tuple[str, Future[Answer[T]]]]:
-        """One request for every id, several on their way at a time, answers in the order of the ids."""
-        coming, asked = iter(ids), deque[str]()
-
-        def following() -> Ask | None:
-            account_id = next(coming, None)
-            if account_id is None:
-                return None
-            asked.append(account_id)
-            self._asking(kind)
-            return ask(account_id)
-
-        for _, future in self.reader.ahead(following, decode):
-            yield asked.popleft(), future
-
-    def _asking(self, kind: str) -> None:
-        self.proof.asked[kind] = self.proof.asked.get(kind, 0) + 1
-
-    def _got(self, part: Part, kind: str, answer: Answer[T]) -> T:
-        part.answers += 1
-        self.proof.pages[kind] = self.proof.pages.get(kind, 0) + 1
-        return self.reader.seal(answer)
-
-    def _count(self, kind: str, records: int) -> None:
-        self.proof.records[kind] = self.proof.records.get(kind, 0) + records
 
     def _records(self, page: Page | list[Raw], where: str) -> list[Raw]:
         """Some consumers of the API saw errors sent with status 200."""
@@ -552,17 +414,8 @@ def _members_page(group_id: str, number: int = 1) -> Ask:
     return Ask(f"{GROUPS}/{quote(group_id, safe='')}/users", {"items_per_page": MOST_PER_PAGE, "page": number})
 
 
-def _user(account_id: str) -> Ask:
-    return Ask(f"{USERS}/{quote(account_id, safe='')}", EVEN_SUSPENDED)
-
-
 def _user_role(account_id: str) -> Ask:
     return Ask(f"{USERS}/{quote(account_id, safe='')}/user-role")
-
-
-def _whole(body: bytes) -> bytes:
-    """One record, as it was sent."""
-    return bytes(msgspec.json.decode(body, type=Raw))
 
 
 def _group(raw: Raw) -> tuple[Group, list[Grant]]:
@@ -575,15 +428,6 @@ def _member_id(raw: Raw) -> str:
     if not member.id:
         raise ValueError("the id is empty")
     return member.id
-
-
-def _decoded(data: Iterable[Raw], decode: Callable[[Raw], T], part: Part, where: str) -> Iterator[T]:
-    """The records that can be understood; of the others, which they are."""
-    for position, raw in enumerate(data, 1):
-        try:
-            yield decode(raw)
-        except (ValueError, OverflowError, OSError) as error:
-            part.fault(f"{where}, record {position}: {error}")
 
 
 def _meta(page: Page | list[Raw], ask: Ask) -> Meta:
@@ -604,13 +448,3 @@ def _expect_full(part: Part, meta: Meta, number: int, records: int, size: int) -
     expected = meta.itemsPerPage or size
     if number < meta.totalPages and records < expected:
         part.fault(f"page {number} of {meta.totalPages} holds {records} records instead of {expected}")
-
-
-def _not_found(error: SourceError) -> bool:
-    """The API's own 404: a proxy's page in HTML says nothing about an account."""
-    return isinstance(error, Refused) and error.status == 404 and error.said is not None
-
-
-def _to_be_read_again(seen: SeenAccount) -> SeenAccount:
-    """Without the list of roles its role has no id yet, so the next poll must not take the record for known."""
-    return seen._replace(raw_digest=hashlib.sha256(seen.raw_digest).digest()[:16])
