@@ -24,8 +24,8 @@ from monitor import __version__
 from monitor.decide import drift, route
 from monitor.decide.access import access_digest, privileged
 from monitor.decide.backoff import wait
-from monitor.decide.facts import FACTS
-from monitor.decide.judge import Plan, active, blind_facts, judge
+from monitor.decide.facts import ABOUT_ACCESS, FACTS
+from monitor.decide.judge import Compiled, Plan, active, blind_facts, judge
 from monitor.decide.reconcile import reconcile
 from monitor.domain.change import Change, ChangeKind
 from monitor.domain.finding import Event, EventKind, Finding, FindingStatus, Judgement
@@ -55,6 +55,11 @@ class Watched:
     reader: str  # digest of the settings that decide how records are read
     admin_limit: int | None = None
     privileged_roles: frozenset[str] = frozenset()
+    authority: bool = False  # its records are persons, who say what accounts elsewhere should be
+
+    @property
+    def kind_of_records(self) -> Kind:
+        return Kind.PERSON if self.authority else Kind.ACCOUNT
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,7 @@ def _cycle(parts: Parts, name: str) -> CycleResult:
         parts.at("judge")
         events = tuple(find(parts, staging, settled, snapshot, judged))
         parts.at("findings")
-        notes = list(tell(parts, staging, snapshot, events, judged))
+        notes = list(tell(parts, watched, staging, snapshot, events, judged))
         parts.at("route")
         snapshot_id = record(
             parts.engine, staging, settled, snapshot, events, notes, rules_digest=parts.rules.digest,
@@ -156,8 +161,9 @@ def open_staging(parts: Parts, watched: Watched) -> Staging:
         drift.born(now),
         quiet=facts.watched_since is None,
         forget=facts.reader != watched.reader,
-        privileged=lambda account: privileged(account, watched.privileged_roles),
+        privileged=lambda account: None if watched.authority else privileged(account, watched.privileged_roles),
         digest=access_digest,
+        kind=watched.kind_of_records,
     )
 
 
@@ -227,7 +233,7 @@ def judge_all(
         watch.setdefault(finding.subject.kind, {}).setdefault(finding.subject.id, set()).add(finding.rule)
     blind = blind_facts(completeness(snapshot))
     for kind in ("account", "role", "group", "source"):
-        plan = Plan(kind, active(parts.rules.rules, kind), blind, parts.zone)
+        plan = Plan(kind, applicable(parts.rules.rules, kind, watched), blind, parts.zone)
         if not plan.rules:
             continue
         rows = subjects(kind, plan.fields, watched, staging, settled, snapshot)
@@ -235,6 +241,14 @@ def judge_all(
             (judged.errors if judgement.verdict is Verdict.ERROR else judged.found).append(judgement)
         judged.unknown += plan.unknown
     return judged
+
+
+def applicable(rules: Sequence[Rule], kind: str, watched: Watched) -> tuple[Compiled, ...]:
+    """The rules of a kind that say something about this source. An authority's access is nobody's concern here."""
+    found = active(rules, kind)
+    if watched.authority:
+        return tuple(r for r in found if kind == Kind.SOURCE and not r.reads & ABOUT_ACCESS)
+    return found
 
 
 def completeness(snapshot: Snapshot) -> dict[str, bool]:
@@ -280,7 +294,7 @@ def find(parts: Parts, staging: Staging, settled: Settled, snapshot: Snapshot, j
 
 
 def tell(
-    parts: Parts, staging: Staging, snapshot: Snapshot, events: Sequence[Event], judged: Judged
+    parts: Parts, watched: Watched, staging: Staging, snapshot: Snapshot, events: Sequence[Event], judged: Judged
 ) -> Iterator[tuple[Notification, str | None]]:
     """Everything that is to be said because of this poll, each with the fingerprint of its finding."""
     rules, routes, now, source = parts.rules.by_id, parts.routes, staging.at, snapshot.source
@@ -288,7 +302,7 @@ def tell(
         opened = (e.finding.fingerprint for e in events if e.kind is EventKind.OPENED)
         reopened = findings.seen_before(connection, opened)
     yield from route.of_events(events, rules, routes, reopened, now)
-    if snapshot.baseline:
+    if snapshot.baseline and not watched.authority:
         for note in route.baseline(_baseline(judged.existing, events), routes, source, _totals(staging), now):
             yield note, None
     if any(r.changes for r in routes):

@@ -63,13 +63,19 @@ def _past(past: tuple[str, ...], old: str | None, new: str | None) -> tuple[str,
     return (*past, old) if old is not None and new is not None and old != new and old not in past else past
 
 
-def account_subject(account: Account) -> Subject:
-    return Subject(Kind.ACCOUNT, account.id, account.email, account.name or account.username)
+def account_subject(account: Account, kind: Kind = Kind.ACCOUNT) -> Subject:
+    return Subject(kind, account.id, account.email, account.name or account.username)
 
 
-def account_changes(before: Version | None, after: Version) -> Iterator[Change]:
-    """One change a field; a new account is one change that carries what it came with."""
-    subject = account_subject(after.account)
+def account_changes(before: Version | None, after: Version, kind: Kind = Kind.ACCOUNT) -> Iterator[Change]:
+    """One change a field; a new account is one change that carries what it came with.
+
+    `kind`: PERSON for the records of an authority, whose extra fields are told one by one.
+    """
+    subject = account_subject(after.account, kind)
+    if kind is Kind.PERSON:
+        yield from _person_changes(subject, before, after)
+        return
     if before is None:
         came_with = {"status": after.account.status, "level": after.account.level, "privileged": after.privileged}
         yield Change(ChangeKind.CREATED, subject, None, None, came_with)
@@ -80,6 +86,23 @@ def account_changes(before: Version | None, after: Version) -> Iterator[Change]:
             yield Change(ChangeKind.CHANGED, subject, field, plain(old), plain(new))
     if before.privileged != after.privileged:
         yield Change(ChangeKind.CHANGED, subject, "privileged", before.privileged, after.privileged)
+
+
+def _person_changes(subject: Subject, before: Version | None, after: Version) -> Iterator[Change]:
+    """What an authority says of a person, field by field, those that it names itself (department, ends) included."""
+    new = _person_fields(after.account)
+    if before is None:
+        yield Change(ChangeKind.CREATED, subject, None, None, new)
+        return
+    old = _person_fields(before.account)
+    for field in dict.fromkeys((*old, *new)):
+        if old.get(field) != new.get(field):
+            yield Change(ChangeKind.CHANGED, subject, field, plain(old.get(field)), plain(new.get(field)))
+
+
+def _person_fields(account: Account) -> dict[str, Any]:
+    own = {f: plain(getattr(account, f)) for f in ACCOUNT_FIELDS if f != "fields"}
+    return {f: v for f, v in own.items() if v is not None} | dict(account.fields or ())
 
 
 def plain(value: Any) -> Any:
@@ -123,6 +146,8 @@ def names_of(change: Change) -> tuple[str, ...]:
     kind, field = change.subject.kind, change.field
     if kind == Kind.ACCOUNT:
         return _account_names(change)
+    if kind == Kind.PERSON:
+        return _person_names(change)
     if kind == Kind.ROLE and field == "access_level":
         return ("role_widened" if widened(change.before, change.after) else "role_narrowed", "role_edited")
     if kind == Kind.ROLE:
@@ -147,6 +172,18 @@ def _account_names(change: Change) -> tuple[str, ...]:
     return {"email": ("email_changed",), "is_admin": ("flag_changed",)}.get(field or "", ())
 
 
+_OF_PERSONS = {
+    "status": "person_status_changed", "email": "person_email_changed",
+    **{field: f"{field}_changed" for field in ("department", "title", "manager", "starts", "ends")},
+}  # fmt: skip
+
+
+def _person_names(change: Change) -> tuple[str, ...]:
+    if change.kind is not ChangeKind.CHANGED:
+        return ("person_joined",) if change.kind is ChangeKind.CREATED else ("person_left",)
+    return (_OF_PERSONS[change.field],) if change.field in _OF_PERSONS else ()
+
+
 def _moved_to(field: str, before: Any, after: Any) -> tuple[str, ...]:
     if field == "status":
         name = "suspended" if after == "suspended" else "reactivated" if before == "suspended" else "status_changed"
@@ -158,6 +195,7 @@ CHANGE_NAMES = (
     "joined", "left", "suspended", "reactivated", "status_changed", "privileged_granted", "privileged_removed",
     "role_changed", "flag_changed", "email_changed", "group_joined", "group_left", "manager_added", "manager_removed",
     "role_widened", "role_narrowed", "role_edited", "group_created", "group_removed", "group_changed",
+    "person_joined", "person_left", *_OF_PERSONS.values(),
 )  # fmt: skip
 
 

@@ -191,6 +191,8 @@ SOURCE = (
     Fact("source.watched_since", _T, "First whole snapshot.", "there is none yet", scope=""),
 )
 
+ABOUT_ACCESS = frozenset({"source.admins", "source.privileged", "source.suspended", "source.admin_limit"})
+
 NOW = Fact("now", _T, "The time of the snapshot that is judged.", scope="")
 
 FACTS: dict[str, Fact] = {f.name: f for f in (*ACCOUNT, *ROLE, *GROUP, *SOURCE, NOW)}

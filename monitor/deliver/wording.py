@@ -111,6 +111,10 @@ _CHANGES = {
     "privileged_granted": "was given privileged access", "privileged_removed": "lost privileged access",
     "role_changed": "has another role", "email_changed": "has another e-mail address",
     "group_joined": "joined a group", "group_left": "left a group",
+    "person_joined": "is new", "person_left": "is no longer listed", "person_status_changed": "has another status",
+    "person_email_changed": "has another e-mail address", "department_changed": "has another department",
+    "title_changed": "has another job title", "manager_changed": "has another manager",
+    "starts_changed": "has another first working day", "ends_changed": "has another last working day",
     "manager_added": "manages a group now", "manager_removed": "no longer manages a group",
 }  # fmt: skip
 

@@ -28,7 +28,7 @@ class Drift(Protocol):
     """The decisions, handed in by the line so that this edge imports none."""
 
     def advance(self, before: Version | None, seen: Account, privileged: bool | None, at: datetime) -> Version: ...
-    def account_changes(self, before: Version | None, after: Version) -> Iterator[Change]: ...
+    def account_changes(self, before: Version | None, after: Version, kind: Kind) -> Iterator[Change]: ...
     def thing_changes(self, kind: Kind, before: Any, after: Any) -> Iterator[Change]: ...
     def advance_role(self, before: Any, seen: Role, at: datetime) -> tuple[datetime, tuple[str, ...]]: ...
 
@@ -114,11 +114,11 @@ def _gone(staging: Staging, settled: Settled) -> None:
     ).fetchall()
     staging.db.execute("DELETE FROM gone")
     staging.db.executemany("INSERT INTO gone VALUES (?, ?)", [(r[1], r[0]) for r in rows])
-    settled.removed |= {(Kind.ACCOUNT.value, r[1]) for r in rows}
+    settled.removed |= {(staging.kind.value, r[1]) for r in rows}
     _write_changes(
         staging,
         (
-            Change(ChangeKind.REMOVED, Subject(Kind.ACCOUNT, r[1], r[2], r[3]), None,
+            Change(ChangeKind.REMOVED, Subject(staging.kind, r[1], r[2], r[3]), None,
                    {"status": r[4], "level": r[5], "privileged": None if r[6] is None else bool(r[6])}, None)
             for r in rows
         ),
@@ -139,7 +139,7 @@ def _changed(staging: Staging, drift: Drift) -> dict[str, list[str]]:
     for pk, *values in rows:
         seen, before = _version(values[: len(_READ)]), _version(values[len(_READ) :])
         after = drift.advance(before, seen.account, seen.privileged, staging.at)
-        changes += drift.account_changes(before, after)
+        changes += drift.account_changes(before, after, staging.kind)
         updates.append((*_history_row(after.history), pk, after.account.id))
         if before.account.email and before.account.email != after.account.email:
             moved_away.setdefault(before.account.email.strip().casefold(), []).append(before.account.id)
@@ -163,7 +163,7 @@ def _new(staging: Staging, drift: Drift, moved_away: dict[str, list[str]]) -> No
         version = _version(values)
         earlier = sorted(_earlier_holders(staging, version.account.id, email_key, moved_away))
         version = version._replace(history=version.history._replace(earlier_ids=tuple(earlier)))
-        changes += drift.account_changes(None, version)
+        changes += drift.account_changes(None, version, staging.kind)
         updates.append((json_text(earlier), version.account.id))
     _write_changes(staging, changes)
     db.executemany("UPDATE accounts SET state = 'new', earlier_ids = ? WHERE account_id = ?", updates)
@@ -353,7 +353,7 @@ def _subject(staging: Staging, account_id: str) -> Subject:
            WHERE source_id = :source AND account_id = :id AND valid_to IS NULL ORDER BY place LIMIT 1""",
         {"id": account_id, "source": staging.source_id},
     ).fetchone()
-    return Subject(Kind.ACCOUNT, account_id, *(row[:2] if row else (None, None)))
+    return Subject(staging.kind, account_id, *(row[:2] if row else (None, None)))
 
 
 def _title(staging: Staging, group_id: str) -> str | None:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import msgspec
 
 from monitor.domain.change import History
-from monitor.domain.observed import Account, Activity, Grant, GrantKind, Group, Role
+from monitor.domain.observed import Account, Activity, Grant, GrantKind, Group, Kind, Role
 from monitor.domain.reading import (
     AccountsGone,
     AccountsRead,
@@ -72,12 +72,14 @@ class Staging:
         forget: bool,
         privileged: Callable[[Account], bool | None],
         digest: Callable[[Account], bytes],
+        kind: Kind = Kind.ACCOUNT,
     ) -> None:
         """`quiet`: the source has no complete snapshot yet, so nothing is a change. `forget`: read every record anew.
 
+        `kind`: what the records are called in changes: accounts, or the persons of an authority.
         `path` None stages nothing: an empty staging, for looking at what is recorded.
         """
-        self.path, self.source_id, self.at, self.quiet = path, source_id, at, quiet
+        self.path, self.source_id, self.at, self.quiet, self.kind = path, source_id, at, quiet, kind
         if path is not None:
             path.unlink(missing_ok=True)
             path.touch(mode=0o600)

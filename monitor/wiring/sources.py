@@ -29,5 +29,5 @@ def watched(config: Config, source: SourceConfig, key: str, clock: Clock, progre
     decides = repr((source.fields, sorted(source.privileged_roles), "1"))  # the number moves when normalising changes
     return Watched(
         built, source.kind, source.every.total_seconds(), hashlib.sha256(decides.encode()).hexdigest()[:16],
-        source.admin_limit, frozenset(source.privileged_roles),
+        source.admin_limit, frozenset(source.privileged_roles), source.use == "authority",
     )  # fmt: skip

@@ -70,8 +70,8 @@ class Breaks:
 class MemorySource:
     """Reads a School as a real source does: skips what it knows, and asks one by one for what no page showed."""
 
-    def __init__(self, school: School) -> None:
-        self.name, self.school, self.breaks, self.proof = NAME, school, Breaks(), Proof()
+    def __init__(self, school: School, name: str = NAME) -> None:
+        self.name, self.school, self.breaks, self.proof = name, school, Breaks(), Proof()
         self.confirmed: list[str] = []
 
     def read(self, recall: Recall) -> Iterator[Batch]:

@@ -272,7 +272,7 @@ def test_a_role_remembers_its_access_levels() -> None:
     assert advance_role(second, silent, START + 2 * DAY) == second[1:]
 
 
-ACCOUNT, ROLE, GROUP = (Subject(k, "x") for k in (Kind.ACCOUNT, Kind.ROLE, Kind.GROUP))
+ACCOUNT, ROLE, GROUP, PERSON = (Subject(k, "x") for k in (Kind.ACCOUNT, Kind.ROLE, Kind.GROUP, Kind.PERSON))
 
 
 @pytest.mark.parametrize(
@@ -300,9 +300,37 @@ ACCOUNT, ROLE, GROUP = (Subject(k, "x") for k in (Kind.ACCOUNT, Kind.ROLE, Kind.
         (Change(ChangeKind.CREATED, GROUP, None), ("group_created",)),
         (Change(ChangeKind.REMOVED, GROUP, None), ("group_removed",)),
         (Change(ChangeKind.CHANGED, GROUP, "courses", [], ["c"]), ("group_changed",)),
+        (Change(ChangeKind.CREATED, PERSON, None, None, {"status": "active"}), ("person_joined",)),
+        (Change(ChangeKind.REMOVED, PERSON, None), ("person_left",)),
+        (Change(ChangeKind.CHANGED, PERSON, "status", "active", "deactivated"), ("person_status_changed",)),
+        (Change(ChangeKind.CHANGED, PERSON, "email", "a", "b"), ("person_email_changed",)),
+        (Change(ChangeKind.CHANGED, PERSON, "department", "a", "b"), ("department_changed",)),
+        (Change(ChangeKind.CHANGED, PERSON, "ends", None, "2026-03-31"), ("ends_changed",)),
+        (Change(ChangeKind.CHANGED, PERSON, "cost_center", "a", "b"), ()),
     ],
 )
 def test_names_of_changes(change: Change, names: tuple[str, ...]) -> None:
     """What a route may ask for; every name is on the list that the config is checked against."""
     assert names_of(change) == names
     assert set(names) <= set(CHANGE_NAMES)
+
+
+def test_what_an_authority_says_of_a_person_is_told_field_by_field() -> None:
+    """The department that moved, not the map that it lies in."""
+    fields = (("department", "Sales"), ("title", "Rep"))
+    old = Account("1", "ann@example.test", name="Ann", status="active", fields=fields)
+    new = old._replace(name="Ann Bee", fields=(("department", "Support"), ("ends", "2026-03-31"), ("title", "Rep")))
+    before = advance(None, old, None, START)
+    moved = account_changes(before, advance(before, new, None, START + DAY), Kind.PERSON)
+    assert [(c.subject.kind, c.field, c.before, c.after) for c in moved] == [
+        (Kind.PERSON, "name", "Ann", "Ann Bee"),
+        (Kind.PERSON, "department", "Sales", "Support"),
+        (Kind.PERSON, "ends", None, "2026-03-31"),
+    ]
+
+
+def test_a_new_person_is_one_change() -> None:
+    """It carries all that is known of the person."""
+    seen = Account("1", "ann@example.test", status="active", fields=(("department", "Sales"),))
+    (change,) = account_changes(None, advance(None, seen, None, START), Kind.PERSON)
+    assert change.after == {"status": "active", "email": "ann@example.test", "department": "Sales"}
