@@ -35,7 +35,7 @@ from monitor.deliver.preview import page
 from monitor.domain.finding import EventKind
 from monitor.domain.reading import Clock
 from monitor.errors import ConfigError
-from monitor.simulator import STORY, School, SchoolServer
+from monitor.simulator import SMALLEST, STORY, School, SchoolServer
 from monitor.store import queries
 
 MARK = ".made-by-access-monitor-demo"
@@ -98,12 +98,12 @@ def serve(users: int, port: int, seed: int, rate: str) -> None:
     """Runs the simulated school until Ctrl-C."""
     allowed = None if rate == "off" else _rate(rate)
     school = School(users=users, seed=seed, now=time.time())
-    steps = iter(STORY)
+    steps = iter(STORY if users >= SMALLEST else ())
 
     def following() -> str:
         step = next(steps, None)
         if step is None:
-            return "the story is over"
+            return "the story is over" if users >= SMALLEST else f"nothing: the story needs {SMALLEST} users"
         step.apply(school, time.time())
         return " ".join((step.title + ":", *step.sentences))
 
@@ -112,7 +112,9 @@ def serve(users: int, port: int, seed: int, rate: str) -> None:
             f"A school of {users} users answers at {server.url}\n"
             f'  client_id = "{server.client_id}"\n  client secret {server.client_secret}\n'
             f"  ready token {server.token}\n"
-            f"Let something happen there: curl -X POST {server.url}/simulator/next\nStop it with Ctrl-C.", markup=False,
+            f"Let something happen there: curl -X POST {server.url}/simulator/next\n"
+            f"Let it fail once:           curl -X POST '{server.url}/simulator/fault?kind=500&path=users'\n"
+            "Stop it with Ctrl-C.", markup=False, soft_wrap=True,
         )  # fmt: skip
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):

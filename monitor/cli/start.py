@@ -94,7 +94,11 @@ def simulate(
     seed: Annotated[int, typer.Option(help="The same seed gives the same school.")] = 1,
     rate: Annotated[str, typer.Option(help="Requests allowed, like LearnWorlds' 30/10s; off for none.")] = "30/10s",
 ) -> None:
-    """Start a simulated LearnWorlds school on loopback, to try everything without an account."""
+    """Start a simulated LearnWorlds school on loopback, to try everything without an account.
+
+    It tells where it is and how to get in. curl -X POST .../simulator/next lets the next part of a story happen there,
+    .../simulator/fault?kind=500 lets the next request fail.
+    """
     from monitor.cli.demo import serve
 
     serve(users, port, seed, rate)
@@ -103,7 +107,7 @@ def simulate(
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Option(help="Where database, messages and report go.")] = Path("demo"),
-    users: Annotated[int, typer.Option(help="How many users the school has.", min=50)] = 2000,
+    users: Annotated[int, typer.Option(help="How many users the school has.", min=600)] = 2000,
     fast: Annotated[bool, typer.Option("--fast", help="Without pauses for reading.")] = False,
 ) -> None:
     """Watch the main job: a simulated school changes between polls, and the right people are told."""

@@ -3,6 +3,6 @@
 from monitor.simulator.faults import Fault, Faults
 from monitor.simulator.school import School
 from monitor.simulator.server import SchoolServer
-from monitor.simulator.story import STORY, Expected, Step
+from monitor.simulator.story import SMALLEST, STORY, Expected, Step
 
-__all__ = ["STORY", "Expected", "Fault", "Faults", "School", "SchoolServer", "Step"]
+__all__ = ["SMALLEST", "STORY", "Expected", "Fault", "Faults", "School", "SchoolServer", "Step"]

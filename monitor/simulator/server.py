@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
 import msgspec
 
+from monitor.simulator.control import PREFIX, control
 from monitor.simulator.faults import Fault, Faults
 from monitor.simulator.school import School, User
 
@@ -94,6 +95,8 @@ class SchoolServer:
 
     def answer(self, asked: Asked, headers: Any, body: bytes) -> Reply | None:
         """What goes back; None ends the connection without a word."""
+        if asked.path.startswith(PREFIX):
+            return _reply(*control(asked.method, asked.path, asked.query, self.faults, self.on_next))
         with self._lock:
             self.log.append(asked)
             fault = self.faults.take(asked.path, asked.page)
@@ -132,8 +135,6 @@ class SchoolServer:
         return None
 
     def _honest(self, asked: Asked, headers: Any, body: bytes) -> Reply:
-        if asked.path == "/simulator/next" and asked.method == "POST" and self.on_next:
-            return _reply(200, {"happened": self.on_next()})
         if not asked.path.startswith(API):
             return _reply(404, {"error": NOT_FOUND})
         if headers.get("Lw-Client") != self.client_id:

@@ -8,6 +8,8 @@ from typing import Any
 
 from monitor.simulator.school import School
 
+SMALLEST = 600  # users of a school in which everybody lives whom the story is about
+
 
 @dataclass(frozen=True)
 class Expected:

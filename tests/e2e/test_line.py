@@ -6,14 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from monitor.domain.reading import Outcome
-from monitor.simulator import STORY
+from monitor.simulator import SMALLEST, STORY
 from tests.peers.watch import watched
 
 
-def test_the_story_comes_true(tmp_path: Path) -> None:
+@pytest.mark.parametrize("users", [SMALLEST, 2000])
+def test_the_story_comes_true(tmp_path: Path, users: int) -> None:
     """Each planted problem is found once, each change is drift, each repair resolves at the poll that saw it."""
-    with watched(tmp_path, users=2000) as (school, _, watch):
+    with watched(tmp_path, users=users) as (school, _, watch):
         planted = {(rule, who) for rule, ids in school.planted.items() for who in ids}
         first = watch.poll()
         assert first.snapshot.outcome is Outcome.COMPLETE
