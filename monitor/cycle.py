@@ -195,8 +195,13 @@ def seal(staging: Staging, watched: Watched, now: datetime) -> Snapshot:
 
 
 def outcome_of(scopes: Sequence[ScopeEnded]) -> Outcome:
-    """A part is a failure: complete needs every scope whole, failed means that none was."""
+    """A part is a failure: complete needs every scope whole, failed means that none was.
+
+    A scope that is quarantined quarantines all: what is not believed in one place proves nothing in another.
+    """
     outcomes = {s.outcome for s in scopes}
+    if Outcome.QUARANTINED in outcomes:
+        return Outcome.QUARANTINED
     if outcomes == {Outcome.COMPLETE}:
         return Outcome.COMPLETE
     return Outcome.PARTIAL if outcomes & {Outcome.COMPLETE, Outcome.PARTIAL} else Outcome.FAILED
@@ -226,7 +231,7 @@ def judge_all(
     judged = Judged()
     with reading(parts.engine) as connection:
         judged.existing = findings.to_reconcile(connection, staging.source_id)
-    if snapshot.outcome is Outcome.FAILED:
+    if not snapshot.outcome.applies:
         return judged
     watch: dict[str, dict[str, set[str]]] = {}
     for finding in judged.existing:
@@ -276,7 +281,7 @@ def subjects(
 
 def find(parts: Parts, staging: Staging, settled: Settled, snapshot: Snapshot, judged: Judged) -> Iterator[Event]:
     """What opens and what is over. A poll that saw nothing says nothing about any finding."""
-    if snapshot.outcome is Outcome.FAILED:
+    if not snapshot.outcome.applies:
         return iter(())
     whole = completeness(snapshot)
 

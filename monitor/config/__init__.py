@@ -11,14 +11,25 @@ from monitor.config.receivers import (
 )
 from monitor.config.secret import LONGEST_SECRET, Secret
 from monitor.config.settings import Config, Database, RouteConfig
-from monitor.config.sources import LearnWorldsSource, SourceConfig
+from monitor.config.sources import (
+    SOURCES,
+    ColumnNames,
+    FileSource,
+    LearnWorldsSource,
+    SourceConfig,
+    TableSource,
+    WatchedSource,
+)
 
 __all__ = [
     "LONGEST_SECRET",
+    "SOURCES",
+    "ColumnNames",
     "Config",
     "ConsoleReceiver",
     "Database",
     "EmailReceiver",
+    "FileSource",
     "FilesReceiver",
     "LearnWorldsSource",
     "ReceiverConfig",
@@ -27,5 +38,7 @@ __all__ = [
     "SlackReceiver",
     "SlackWebhookReceiver",
     "SourceConfig",
+    "TableSource",
+    "WatchedSource",
     "load",
 ]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsError, TomlConfigSettingsSource
 
 from monitor.config.receivers import RECEIVERS
-from monitor.config.secret import Secret
 from monitor.config.settings import Config, Database, RouteConfig
-from monitor.config.sources import SOURCES, LearnWorldsSource
+from monitor.config.sources import SOURCES
 from monitor.errors import ConfigError
 
 
@@ -95,10 +95,10 @@ def _kinds(fault: str, loc: tuple[int | str, ...]) -> str:
     return f"{said} one of {', '.join(_unions(loc))}"
 
 
-def _unions(loc: tuple[int | str, ...]) -> dict[str, type[BaseModel]]:
-    """The kinds that a table has classes for, when it has several: then the third part of a place names the kind."""
-    kinds = {"sources": SOURCES, "receivers": RECEIVERS}.get(str(loc[0]) if loc else "", {})
-    return kinds if len(kinds) > 1 else {}
+def _unions(loc: tuple[int | str, ...]) -> Mapping[str, type[BaseModel]]:
+    """The kinds that a table has classes for: then the third part of a place names the kind."""
+    tables: dict[str, Mapping[str, type[BaseModel]]] = {"sources": SOURCES, "receivers": RECEIVERS}
+    return tables.get(str(loc[0]) if loc else "", {})
 
 
 def _key(loc: tuple[int | str, ...]) -> str:
@@ -109,12 +109,23 @@ def _key(loc: tuple[int | str, ...]) -> str:
 
 def _near(loc: tuple[int | str, ...]) -> str:
     """The setting of this place that is called nearly the same, or nothing."""
-    tables: dict[Any, type[BaseModel]] = {"routes": RouteConfig, "database": Database, "sources": LearnWorldsSource}
+    tables: dict[Any, type[BaseModel]] = {"routes": RouteConfig, "database": Database}
     kinds = _unions(loc)
     model = kinds[str(loc[2])] if kinds else tables.get(loc[0], Config)
-    inside = len(loc) - (3 if kinds else {"sources": 2, "routes": 2, "database": 1}.get(str(loc[0]), 0))
-    known = [f.alias or n for n, f in (Secret if inside > 1 else model).model_fields.items()]
+    inside = loc[3 if kinds else {"routes": 2, "database": 1}.get(str(loc[0]), 0) : -1]
+    for name in inside:
+        model = _table_in(model, str(name))
+    known = [f.alias or n for n, f in model.model_fields.items()]
     return next(iter(difflib.get_close_matches(str(loc[-1]), known, n=1)), "")
+
+
+def _table_in(model: type[BaseModel], name: str) -> type[BaseModel]:
+    """The class of a table inside another, such as a secret or the names of columns."""
+    field = model.model_fields.get(name)
+    for kind in (field.annotation, *get_args(field.annotation)) if field else ():
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return BaseModel
 
 
 def _cross_checks(config: Config) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from monitor.config.secret import Secret
 from monitor.config.values import Address, Bool, Duration, Int, Name, Rate, Strict
@@ -47,5 +49,79 @@ class LearnWorldsSource(WatchedSource):
         return self
 
 
-SourceConfig = LearnWorldsSource
-SOURCES: dict[str, type[BaseModel]] = {"learnworlds": LearnWorldsSource}
+class ColumnNames(Strict):
+    """Which column of a table holds what: our name, and the name in the table."""
+
+    id: Annotated[str, Field(min_length=1)]
+    email: str | None = None
+    username: str | None = None
+    name: str | None = None
+    status: str | None = None
+    level: str | None = None
+    role: str | None = None
+    groups: str | None = None
+    tags: str | None = None
+    created: str | None = None
+    last_login: str | None = None
+    employee_id: str | None = None
+    department: str | None = None
+    title: str | None = None
+    manager: str | None = None
+    starts: str | None = None
+    ends: str | None = None
+    ended_recorded: str | None = None
+
+
+class TableSource(WatchedSource):
+    """What a source has whose records are rows: how they are read."""
+
+    columns: ColumnNames
+    fields: list[str] = []
+    status_values: dict[str, Literal["active", "suspended", "invited", "deactivated"]] = {}
+    list_separator: Annotated[str, Field(min_length=1)] = ";"
+    date_format: Annotated[str, Field(min_length=1)] | None = None
+    max_shrink: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    @field_validator("date_format")
+    @classmethod
+    def _a_whole_date(cls, text: str | None) -> str | None:
+        day = text is None or any(part in text for part in ("%d", "%j", "%x", "%D", "%F"))
+        if not day and text != "unix":
+            raise ValueError('must say where day, month and year stand, like "%d.%m.%Y", or be "unix"')
+        return text
+
+    @model_validator(mode="after")
+    def _said_once(self) -> TableSource:
+        twice = [name for name in self.fields if getattr(self.columns, name, None) not in (None, name)]
+        if twice:
+            raise ValueError(f"fields: {twice[0]} is already the name of another column in `columns`")
+        return self
+
+
+class FileSource(TableSource):
+    kind: Literal["file"]
+    path: Path
+    format: Literal["csv", "xlsx", "json", "jsonl"] | None = None
+    encoding: str | None = None
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    sheet: Annotated[str, Field(min_length=1)] | None = None
+    max_age: Duration | None = None
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, encoding: str | None) -> str | None:
+        try:
+            codecs.lookup(encoding or "utf-8")
+        except LookupError as error:
+            raise ValueError('is no encoding; write it like "utf-8" or "cp1252"') from error
+        return encoding
+
+    @model_validator(mode="after")
+    def _known_format(self) -> FileSource:
+        if self.format is None and self.path.suffix.lower() not in (".csv", ".tsv", ".txt", ".xlsx", ".json", ".jsonl"):
+            raise ValueError("path: the ending does not say what the file is; set `format` to csv, xlsx, json or jsonl")
+        return self
+
+
+SourceConfig = Annotated[LearnWorldsSource | FileSource, Field(discriminator="kind")]
+SOURCES: dict[str, type[WatchedSource]] = {"learnworlds": LearnWorldsSource, "file": FileSource}

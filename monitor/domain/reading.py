@@ -17,6 +17,11 @@ class Outcome(StrEnum):
     QUARANTINED = "quarantined"
     FAILED = "failed"
 
+    @property
+    def applies(self) -> bool:
+        """Whether anything that the poll saw was taken over."""
+        return self in (Outcome.COMPLETE, Outcome.PARTIAL)
+
 
 class Scope:
     """Names of the parts of a snapshot that have an outcome of their own."""

@@ -146,7 +146,7 @@ def _rank(level: str | None) -> tuple[int, str]:
 
 def longest_gap(polls: Sequence[Mapping[str, Any]], now: datetime) -> dict[str, Any] | None:
     """The longest time between the end of a poll that saw something and the start of the next, up to now."""
-    seeing = [p for p in polls if p["outcome"] != Outcome.FAILED.value]
+    seeing = [p for p in polls if Outcome(p["outcome"]).applies]
     if not seeing:
         return None
     starts = [*(p["started_at"] for p in seeing[1:]), now]

@@ -4,15 +4,45 @@ from __future__ import annotations
 
 import hashlib
 
-from monitor.config import Config, SourceConfig
+from monitor.config import Config, FileSource, LearnWorldsSource, SourceConfig, TableSource
 from monitor.cycle import Watched
-from monitor.domain.reading import Clock, Progress
-from monitor.sources.learnworlds import LearnWorlds
+from monitor.domain.reading import Clock, Progress, Source
+from monitor.sources.rows import Columns
 from monitor.wiring.secrets import secret
+
+# A number moves when its kind starts to read the same records in another way: then every record is read anew.
+READERS = {"learnworlds": "1", "file": "1"}
 
 
 def watched(config: Config, source: SourceConfig, key: str, clock: Clock, progress: Progress | None) -> Watched:
-    built = LearnWorlds(
+    decides = repr((_decides(source), sorted(source.privileged_roles), READERS[source.kind]))
+    return Watched(
+        _built(config, source, key, clock, progress), source.kind, source.every.total_seconds(),
+        hashlib.sha256(decides.encode()).hexdigest()[:16], source.admin_limit,
+        frozenset(source.privileged_roles), source.use == "authority",
+    )  # fmt: skip
+
+
+def _decides(source: SourceConfig) -> object:
+    """The settings that decide what an account looks like. Rows are compared as accounts, so only privilege counts."""
+    return source.fields if isinstance(source, LearnWorldsSource) else ()
+
+
+def _built(config: Config, source: SourceConfig, key: str, clock: Clock, progress: Progress | None) -> Source:
+    """Each kind's library is imported when a source of that kind is there."""
+    match source:
+        case LearnWorldsSource():
+            return _learnworlds(config, source, key, clock, progress)
+        case FileSource():
+            return _file(config, source, clock, progress)
+
+
+def _learnworlds(
+    config: Config, source: LearnWorldsSource, key: str, clock: Clock, progress: Progress | None
+) -> Source:
+    from monitor.sources.learnworlds import LearnWorlds
+
+    return LearnWorlds(
         name=source.name,
         url=source.url.rstrip("/"),
         client_id=source.client_id,
@@ -26,8 +56,20 @@ def watched(config: Config, source: SourceConfig, key: str, clock: Clock, progre
         read_details=source.role_details,
         progress=progress,
     )
-    decides = repr((source.fields, sorted(source.privileged_roles), "1"))  # the number moves when normalising changes
-    return Watched(
-        built, source.kind, source.every.total_seconds(), hashlib.sha256(decides.encode()).hexdigest()[:16],
-        source.admin_limit, frozenset(source.privileged_roles), source.use == "authority",
+
+
+def _file(config: Config, source: FileSource, clock: Clock, progress: Progress | None) -> Source:
+    from monitor.sources.files import File
+
+    return File(
+        source.name, config.folder / source.path, _columns(config, source), clock=clock, format=source.format,
+        encoding=source.encoding, delimiter=source.delimiter, sheet=source.sheet, max_age=source.max_age,
+        max_shrink=source.max_shrink, progress=progress,
+    )  # fmt: skip
+
+
+def _columns(config: Config, source: TableSource) -> Columns:
+    return Columns(
+        source.columns.model_dump(exclude_none=True), tuple(source.fields), source.status_values,
+        source.list_separator, source.date_format, config.zone,
     )  # fmt: skip

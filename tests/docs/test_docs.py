@@ -22,16 +22,18 @@ from sqlalchemy import Engine, insert
 from monitor import wiring
 from monitor.cli import act, look, rules, start  # noqa: F401  # they register their commands
 from monitor.cli.app import Exit, app, main
+from monitor.config import SOURCES as KINDS
 from monitor.config import (
+    ColumnNames,
     Config,
     ConsoleReceiver,
     Database,
     EmailReceiver,
     FilesReceiver,
-    LearnWorldsSource,
     RouteConfig,
     SlackReceiver,
     SlackWebhookReceiver,
+    WatchedSource,
     load,
 )
 from monitor.decide import drift, route
@@ -163,7 +165,8 @@ def test_the_example_holds_every_setting_and_no_other() -> None:
     top = {k for k in text if k not in ("database", "sources", "receivers", "routes")}
     assert top == fields(Config, "database", "sources", "receivers", "routes")
     assert text["database"].keys() == fields(Database)
-    assert {k for s in text["sources"] for k in s} == fields(LearnWorldsSource)
+    common = fields(WatchedSource) - {"kind"}  # said once, above the first kind
+    assert {s["kind"]: set(s) | common for s in text["sources"]} == {k: fields(m) for k, m in KINDS.items()}
     assert {r["kind"]: set(r) for r in text["receivers"]} == {k: fields(m) for k, m in RECEIVERS.items()}
     assert {k for r in text["routes"] for k in r} == fields(RouteConfig)
 
@@ -180,18 +183,23 @@ def test_every_setting_of_the_example_has_its_sentence() -> None:
             explained.add((table, setting[1]))
 
 
-def test_every_default_of_the_example_is_the_default() -> None:
-    """What a commented line of the source shows as its default is the default, unless there is none."""
-    source = tomllib.loads(uncommented())["sources"][0] | {"token": None}
-    shown = LearnWorldsSource.model_validate(source)
-    for name, field in LearnWorldsSource.model_fields.items():
-        if not field.is_required() and field.default is not None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_default_of_the_example_is_the_default(kind: str) -> None:
+    """What a commented line of a source shows as its default is the default, unless there is none or an empty one."""
+    source = next(s for s in tomllib.loads(uncommented())["sources"] if s["kind"] == kind)
+    shown = KINDS[kind].model_validate(source | ({"token": None} if kind == "learnworlds" else {}))
+    for name, field in KINDS[kind].model_fields.items():
+        if not field.is_required() and field.default not in (None, {}):
             assert getattr(shown, name) == field.default, name
 
 
 def test_every_setting_is_documented() -> None:
     """Settings of a source in sources.md, of receivers and routes in alerts.md, the others in operating.md."""
-    assert fields(LearnWorldsSource) == first_column(SOURCES.split("| setting |")[1].split("\n\n")[0])
+    common = first_column(between(SOURCES, "settings: every kind"))
+    assert common == fields(WatchedSource) | {"kind"}
+    for kind, source in KINDS.items():
+        assert fields(source) - common == first_column(between(SOURCES, f"settings: {kind}")), kind
+    assert fields(ColumnNames) == first_column(between(SOURCES, "columns")) - {"columns"}
     for model in (*RECEIVERS.values(), RouteConfig):
         assert [f for f in fields(model) if f"`{f}`" not in ALERTS] == []
     assert fields(Config, "sources", "receivers", "routes", "database") | {"database.url"} == first_column(

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from monitor.config import (
     LONGEST_SECRET,
+    SOURCES,
     Config,
     ConsoleReceiver,
     Database,
@@ -82,6 +83,7 @@ def test_the_smallest_config(tmp_path: Path) -> None:
     """One source, one receiver, one route; everything else has a default."""
     config = load(written(tmp_path))
     (source,), (receiver,), (route,) = config.sources, config.receivers, config.routes
+    assert isinstance(source, LearnWorldsSource)
     assert (source.name, source.url, source.client_id) == ("school", "http://127.0.0.1:8787", "c1")
     assert (source.every, source.rate) == (timedelta(minutes=15), (30, 10.0))
     assert (source.admin_limit, source.privileged_roles, source.fields) == (None, [], ["company"])
@@ -125,6 +127,7 @@ def test_every_setting_in_the_example_is_one(tmp_path: Path) -> None:
     everything = re.sub(r"^# (?=\[|\w+ = )", "", text, flags=re.MULTILINE)
     everything = everything.replace('token = { env = "LW_TOKEN" }\n', "", 1)  # either this or client_secret
     config = load(written(tmp_path, everything))
+    assert [s.kind for s in config.sources] == [*SOURCES]
     assert [r.kind for r in config.receivers] == ["files", "console", "slack", "slack_webhook", "email"]
     smallest = load(written(tmp_path))
     for name in ("use", "every", "rate", "privileged_roles", "fields", "members", "role_details", "confirm_limit"):
@@ -144,7 +147,7 @@ def test_every_setting_is_in_the_example() -> None:
         if (m := setting.match(line)) and above.startswith("# ") and not setting.match(above)
     }
     tables: list[type[BaseModel]] = [
-        Config, Database, LearnWorldsSource, FilesReceiver, ConsoleReceiver, SlackReceiver, SlackWebhookReceiver,
+        Config, Database, *SOURCES.values(), FilesReceiver, ConsoleReceiver, SlackReceiver, SlackWebhookReceiver,
         EmailReceiver, RouteConfig,
     ]  # fmt: skip
     names = {f.alias or n for t in tables for n, f in t.model_fields.items()}
@@ -212,7 +215,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("[[sources]]", 'database = "x"\n[[sources]]', "database: must be a table"),
     ("[[sources]]", 'time_zone = "Mars"\n[[sources]]', 'time_zone: is no time zone; write it like "Europe/Berlin"'),
     ("[[sources]]", 'log = "xml"\n[[sources]]', "log: Input should be 'text' or 'json'"),
-    ('"learnworlds"', '"moodle"', "sources[0].kind: Input should be 'learnworlds'"),
+    ('"learnworlds"', '"moodle"', "sources[0].kind: must be one of learnworlds, file"),
     (*source('use = "hr"'), "sources[0].use: Input should be 'target' or 'authority'"),
     ('"files"', '"fax"', "receivers[0].kind: must be one of files, console, slack, slack_webhook, email"),
     ('"school"', '"my school"',
@@ -336,6 +339,7 @@ def test_a_config_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """However it is printed: it knows only where they lie."""
     monkeypatch.setenv("LW_TOKEN", "hunter2")
     config = load(written(tmp_path, SMALLEST.replace(FILES, SLACK)))
+    assert isinstance(config.sources[0], LearnWorldsSource)
     assert config.sources[0].token is not None
     assert config.sources[0].token.read("key", tmp_path) == "hunter2"
     shown = [repr(config), str(config), str(config.model_dump()), config.model_dump_json(), str(vars(config))]
