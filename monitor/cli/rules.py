@@ -1,9 +1,11 @@
-"""access-monitor rules ...: list, check, test, facts."""
+"""access-monitor rules ...: list, check, test, facts, schema."""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +16,7 @@ from monitor.cli.app import Exit, app, config_of
 from monitor.cli.output import Format, FormatOption, console, show
 from monitor.decide import facts as declared
 from monitor.domain.rule import Rule
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, RuleErrors
 
 if TYPE_CHECKING:
     from monitor.cycle import RuleSet
@@ -80,35 +82,64 @@ def _age(length: timedelta) -> str:
 
 @rules.command()
 def check(context: typer.Context, folder: FolderOption = None) -> None:
-    """Whether every rule file is sound: keys, facts, types, controls, exemptions. Faults name file, line and clause."""
+    """Whether every rule file is sound: keys, facts, types, controls, exemptions, and tests that say enough.
+
+    Faults name file, line and clause. Exits with 1 when there is one.
+    """
+    from monitor.decide.coverage import missing
+
     found = _rule_set(context, folder)
-    untested = [r for r in found.rules if not r.tests]
-    for rule in untested:
-        console(err=True).print(f"{rule.file}: has no tests", style="yellow", markup=False)
+    lacking = [fault for rule in found.rules for fault in missing(rule)]
+    if lacking:
+        raise RuleErrors(lacking)
     console().print(f"{len(found.rules)} rules are sound; set {found.digest[:16]}")
+
+
+class TestFormat(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    JUNIT = "junit"
 
 
 @rules.command()
 def test(
     context: typer.Context,
     rule: Annotated[str | None, typer.Argument(help="Only this rule.")] = None,
-    fmt: FormatOption = Format.TABLE,
+    fmt: Annotated[
+        TestFormat, typer.Option("--format", "-f", help="table for people, json or junit for programs.")
+    ] = TestFormat.TABLE,
     folder: FolderOption = None,
 ) -> None:
     """Run the tests in the rule files. A failing one says which clause saw which value."""
+    from monitor.decide.junit import junit
+    from monitor.decide.timeline import run_tests
+
     chosen = [r for r in _rule_set(context, folder).rules if rule in (None, r.id)]
     if not chosen:
         raise ConfigError([f"there is no rule {rule}; see `access-monitor rules list`"])
-    from monitor.decide.timeline import run_tests
-
     results = [result for r in chosen for result in run_tests(r)]
-    failed = [r for r in results if not r.passed]
-    if fmt is Format.TABLE:
+    files = {r.id: r.file for r in chosen}
+    if fmt is TestFormat.TABLE:
         _print(results)
+    elif fmt is TestFormat.JUNIT:
+        sys.stdout.write(junit(results, files))
     else:
-        show(({"rule": r.rule, "test": r.test, "passed": r.passed, "message": r.message} for r in results), fmt, (), "")
-    if failed or not results:
+        show([_tested(r, files) for r in results], Format.JSON, (), "")
+    if not results or not all(r.passed for r in results):
         raise typer.Exit(Exit.FAILED)
+
+
+def _tested(result: TestResult, files: dict[str, str]) -> dict[str, Any]:
+    judged = result.judgement
+    return {
+        "rule": result.rule,
+        "test": result.test,
+        "passed": result.passed,
+        "message": result.message,
+        "verdict": judged.verdict.value if judged else None,
+        "evidence": [{"clause": e.clause, "facts": dict(e.facts)} for e in judged.evidence] if judged else [],
+        "file": files[result.rule],
+    }
 
 
 def _print(results: list[TestResult]) -> None:
@@ -122,6 +153,14 @@ def _print(results: list[TestResult]) -> None:
             console().print(f"    {result.test}: {result.message}", style="red", markup=False)
     passed = sum(r.passed for r in results)
     console().print(f"{passed} passed, {len(results) - passed} failed")
+
+
+@rules.command()
+def schema() -> None:
+    """Print the JSON Schema of rule files, by which an editor completes and checks them."""
+    from monitor.decide.schema import rule_schema, text
+
+    sys.stdout.write(text(rule_schema()))
 
 
 @rules.command()

@@ -8,77 +8,18 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
 
-from monitor.decide import facts
+from monitor.decide import controls, facts
 from monitor.decide.expressions import Clause, ClauseError
-from monitor.domain.rule import Closes, Exemption, Rule, RuleStatus, RuleTest, Severity, Verdict
+from monitor.decide.form import ExemptionForm, Form, RuleForm, RuleTestForm, duration
+from monitor.domain.rule import Closes, Exemption, Rule, RuleStatus, RuleTest, Verdict
 from monitor.errors import RuleErrors
 
-FRAMEWORKS = {
-    "soc2": re.compile(r"CC[1-9]\.\d{1,2}|A1\.\d|C1\.\d|PI1\.\d|P\d\.\d"),
-    "iso27001": re.compile(r"A\.[5-8]\.\d{1,2}"),
-    "nist": re.compile(r"[A-Z]{2}-\d{1,2}(\(\d+\))?"),
-    "cis": re.compile(r"\d{1,2}(\.\d{1,2})?"),
-}
-EXAMPLES = {"soc2": "CC6.3", "iso27001": "A.5.18", "nist": "AC-2(3)", "cis": "5.3"}
 LONGEST_EXEMPTION = timedelta(days=366)
-DURATION = re.compile(r"(\d{1,5})(s|m|h|d)")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-
-
-def duration(text: str) -> timedelta:
-    """ "90d", "12h", "15m", "30s". Raises ValueError."""
-    match = DURATION.fullmatch(text.strip())
-    if not match:
-        raise ValueError(f'"{text}" is no duration: write a number and s, m, h or d, like "90d"')
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Exemption(_Strict):
-    subject: Annotated[str, Field(min_length=1)]
-    reason: Annotated[str, Field(min_length=3)]
-    approved_by: Annotated[str, Field(min_length=3)]
-    expires: date
-
-
-class _Test(_Strict):
-    name: Annotated[str, Field(min_length=1)]
-    expect: Literal["finding", "nothing", "unknown", "exempt"]
-    polls: Annotated[list[dict[str, Any]], Field(min_length=1)]
-
-
-class _Rule(_Strict):
-    id: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=80)]
-    title: Annotated[str, Field(min_length=1, max_length=200)]
-    severity: Severity
-    status: RuleStatus = RuleStatus.ACTIVE
-    owner: Annotated[str, Field(min_length=1)]
-    fix_within: str | None = None
-    for_each: Literal["account", "role", "group", "source"]
-    closes: str = "fixed"
-    description: Annotated[str, Field(min_length=1)]
-    runbook: str = ""
-    match: Annotated[list[str], Field(min_length=1)]
-    evidence: list[str] = []
-    tags: list[str] = []
-    controls: dict[str, list[str]] = {}
-    exemptions: list[_Exemption] = []
-    tests: list[_Test] = []
-
-    @field_validator("fix_within")
-    @classmethod
-    def _duration(cls, text: str | None) -> str | None:
-        if text is not None:
-            duration(text)
-        return text
 
 
 def parse_rule(text: str, file: str, *, today: date) -> Rule:
@@ -90,7 +31,7 @@ def parse_rule(text: str, file: str, *, today: date) -> Rule:
         where = f"{file}:{found[1]}:{found[2]}" if found else f"{file}:{len(text.splitlines())}"
         raise RuleErrors([f"{where}: not valid TOML: {str(error).split(' (at')[0]}"]) from error
     try:
-        model = _Rule.model_validate(raw)
+        model = RuleForm.model_validate(raw)
     except ValidationError as error:
         raise RuleErrors([_key_fault(e, text, file) for e in error.errors(include_url=False)]) from error
     problems = list(_problems(model, text, file, today))
@@ -114,8 +55,8 @@ def _key_fault(error: Mapping[str, Any], text: str, file: str) -> str:
 
 
 def _near_key(path: list[str]) -> str:
-    below: dict[str, type[_Strict]] = {"tests": _Test, "exemptions": _Exemption}
-    known = below.get(path[0], _Rule).model_fields
+    below: dict[str, type[Form]] = {"tests": RuleTestForm, "exemptions": ExemptionForm}
+    known = below.get(path[0], RuleForm).model_fields
     close = difflib.get_close_matches(path[-1], known, n=1)
     return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
 
@@ -153,7 +94,7 @@ def _line_of(text: str, needle: str, start: int) -> int:
     return start
 
 
-def _problems(rule: _Rule, text: str, file: str, today: date) -> Iterator[str]:
+def _problems(rule: RuleForm, text: str, file: str, today: date) -> Iterator[str]:
     stem = file.replace("\\", "/").rpartition("/")[2].removesuffix(".toml")
     if stem != rule.id:
         line = _line_of_key(text, "id")
@@ -170,7 +111,7 @@ def _problems(rule: _Rule, text: str, file: str, today: date) -> Iterator[str]:
         yield f"{file}:{_line_of_key(text, 'closes')}: closes: {error}"
 
 
-def _clause_problems(rule: _Rule, text: str, file: str) -> Iterator[str]:
+def _clause_problems(rule: RuleForm, text: str, file: str) -> Iterator[str]:
     start = _line_of_key(text, "match")
     for number, clause in enumerate(rule.match, 1):
         line = _line_of(text, clause, start)
@@ -199,7 +140,7 @@ def sample(kind: str, names: Mapping[str, facts.Fact]) -> dict[str, Any]:
     return {name: facts.value(fact, record, now) for name, fact in names.items()}
 
 
-def _name_problems(rule: _Rule, text: str, file: str) -> Iterator[str]:
+def _name_problems(rule: RuleForm, text: str, file: str) -> Iterator[str]:
     known = facts.readable(rule.for_each)
     for name in rule.evidence:
         if name not in known:
@@ -214,19 +155,15 @@ def _name_problems(rule: _Rule, text: str, file: str) -> Iterator[str]:
             yield f"{file}:{line}: title: there is no fact {name}{facts.suggest(name, rule.for_each)}"
 
 
-def _control_problems(rule: _Rule, text: str, file: str) -> Iterator[str]:
-    for framework, controls in rule.controls.items():
+def _control_problems(rule: RuleForm, text: str, file: str) -> Iterator[str]:
+    for framework, named in rule.controls.items():
         line = _line_of_key(text, framework)
-        if framework not in FRAMEWORKS:
-            yield f"{file}:{line}: controls.{framework}: unknown framework; known: {', '.join(FRAMEWORKS)}"
-            continue
-        for control in controls:
-            if not FRAMEWORKS[framework].fullmatch(control):
-                like = EXAMPLES[framework]
-                yield f"{file}:{line}: controls.{framework}: there is no control {control}; write it like {like}"
+        faults = [controls.fault(framework)] if framework not in controls.FRAMEWORKS else []
+        faults += [controls.fault(framework, c) for c in named] if not faults else []
+        yield from (f"{file}:{line}: controls.{framework}: {fault}" for fault in faults if fault)
 
 
-def _exemption_problems(rule: _Rule, text: str, file: str, today: date) -> Iterator[str]:
+def _exemption_problems(rule: RuleForm, text: str, file: str, today: date) -> Iterator[str]:
     for exemption in rule.exemptions:
         line = _line_of(text, exemption.subject, _line_of_key(text, "exemptions"))
         if exemption.expires - today > LONGEST_EXEMPTION:
@@ -243,7 +180,7 @@ def _closes(text: str) -> Closes:
     raise ValueError(f'"{text}" is no way to close; write "fixed", "acknowledged" or "after 14d"')
 
 
-def _rule(model: _Rule, file: str) -> Rule:
+def _rule(model: RuleForm, file: str) -> Rule:
     return Rule(
         id=model.id,
         title=model.title,

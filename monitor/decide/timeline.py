@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from monitor.decide import facts
 from monitor.decide.access import privileged
 from monitor.decide.drift import advance, advance_role, folded
-from monitor.decide.judge import Plan, compile_rule, explain
-from monitor.decide.parse import duration
+from monitor.decide.expressions import Clause, ClauseError
+from monitor.decide.form import duration
+from monitor.decide.judge import Compiled, Plan, compile_rule, explain
 from monitor.decide.present import plain
 from monitor.domain.change import Version
 from monitor.domain.finding import Judgement
@@ -53,15 +54,28 @@ def run_test(rule: Rule, test: RuleTest) -> TestResult:
     compiled = compile_rule(rule)
     judgement = explain(compiled, record, now, Plan(rule.for_each, (compiled,), frozenset()))
     passed = judgement.verdict is test.expect
-    return TestResult(rule.id, test.name, passed, "" if passed else _difference(test, judgement), judgement)
+    return TestResult(rule.id, test.name, passed, "" if passed else _difference(test, judgement, compiled), judgement)
 
 
-def _difference(test: RuleTest, got: Judgement) -> str:
+def _difference(test: RuleTest, got: Judgement, compiled: Compiled) -> str:
+    """Every clause with how it came out, on which values."""
     lines = [f"expected {test.expect}, got {got.verdict}" + (f" ({got.why})" if got.why else "")]
-    for clause, values in got.evidence:
-        shown = ", ".join(f"{n} = {plain(v)!r}" for n, v in values.items())
-        lines.append(f"  {clause or 'evidence'}   with {shown or 'nothing reported'}")
+    for clause, evidence in zip(compiled.clauses, got.evidence, strict=False):
+        lines.append(f"  {_came_out(clause, evidence.facts)}: {clause.text}   with {_values(evidence.facts)}")
+    lines += [f"  evidence: {_values(e.facts)}" for e in got.evidence if not e.clause]
     return "\n".join(lines)
+
+
+def _came_out(clause: Clause, values: Mapping[str, Any]) -> str:
+    try:
+        held = clause.holds(values)
+    except ClauseError:
+        return "fails"
+    return "unknown" if held is None else "holds" if held else "does not hold"
+
+
+def _values(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{n} = {plain(v)!r}" for n, v in values.items()) or "nothing reported"
 
 
 def play(kind: str, polls: tuple[Mapping[str, Any], ...]) -> tuple[dict[str, Any] | None, datetime]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import typer
@@ -53,6 +54,10 @@ polls = [ { is_admin = true, last_login = "91d ago" } ]
 name = "busy"
 expect = "nothing"
 polls = [ { is_admin = true } ]
+[[tests]]
+name = "nobody says"
+expect = "unknown"
+polls = [ { last_login = "91d ago", absent = ["is_admin"] } ]
 """
 Ran = tuple[int, str, str]
 
@@ -111,6 +116,7 @@ def test_all_commands_are_here() -> None:
     assert {" ".join(p) for p in COMMANDS if p} >= {
         "run", "poll", "acknowledge", "check", "findings", "drift", "accounts", "snapshots", "send-test", "init",
         "report", "simulate", "demo", "rules", "rules list", "rules check", "rules test", "rules facts",
+        "rules schema",
     }  # fmt: skip
 
 
@@ -258,7 +264,7 @@ def test_rules_list(cli: Cli) -> None:
     assert row == {
         "id": "idle-admin", "title": "{account.email} is idle", "severity": "high", "status": "active",
         "for_each": "account", "owner": "it@example.com", "fix_within": "36h", "closes": "after 90m", "controls": {},
-        "match": ["account.is_admin", "account.idle_days > 90"], "exemptions": 0, "tests": 2,
+        "match": ["account.is_admin", "account.idle_days > 90"], "exemptions": 0, "tests": 3,
         "file": "mine/idle-admin.toml",
     }  # fmt: skip
     shipped = json.loads(cli("rules", "list", "--format", "json")[1])
@@ -292,31 +298,56 @@ def test_rules_check(cli: Cli) -> None:
     ]  # fmt: skip
 
 
-def test_a_rule_without_tests_is_mentioned(cli: Cli) -> None:
-    """It is sound; nobody has shown that it does what it says. To test nothing is no success."""
+def test_a_rule_whose_tests_say_too_little_is_refused(cli: Cli) -> None:
+    """Nobody has shown that it does what it says: each kind of test that it lacks is named. To test nothing is no
+    success."""
     folder = str(rule_folder(Path("mine"), RULE[: RULE.index("[[tests]]")]))
-    assert cli("rules", "check", "--folder", folder)[::2] == (0, "mine/idle-admin.toml: has no tests\n")
+    code, _, err = cli("rules", "check", "--folder", folder)
+    assert (code, [line.split(";")[0] for line in err.splitlines()[:3]]) == (Exit.FAILED, [
+        "error: mine/idle-admin.toml: no test expects a finding",
+        "error: mine/idle-admin.toml: no test expects nothing",
+        "error: mine/idle-admin.toml: no test expects unknown, and account.idle_days can be absent",
+    ])  # fmt: skip
     assert cli("rules", "test", "--folder", folder)[0] == Exit.FAILED
 
 
 def test_rules_test(cli: Cli) -> None:
-    """All pass: 0. One fails: 1, with what its clauses saw."""
+    """All pass: 0. One fails: 1, with what each clause saw and whether it held."""
     folder = str(rule_folder(Path("mine")))
     code, out, _ = cli("rules", "test", "--folder", folder)
-    assert (code, out.splitlines()) == (0, ["✓ idle-admin: 2 of 2 tests pass", "2 passed, 0 failed"])
-    code, out, _ = cli("rules", "test", "idle-admin", "--folder", folder, "--format", "json")
-    passing = {"rule": "idle-admin", "passed": True, "message": ""}
-    assert (code, json.loads(out)) == (0, [passing | {"test": "idle"}, passing | {"test": "busy"}])
-    rule_folder(Path("mine"), RULE.replace("91d", "90d"))
+    assert (code, out.splitlines()) == (0, ["✓ idle-admin: 3 of 3 tests pass", "3 passed, 0 failed"])
+    rule_folder(Path("mine"), RULE.replace("91d", "90d", 1))
     code, out, _ = cli("rules", "test", "--folder", folder)
     assert code == Exit.FAILED
-    assert out.splitlines()[:2] == [
-        "✗ idle-admin: 1 of 2 tests pass",
+    assert out.splitlines()[:4] == [
+        "✗ idle-admin: 2 of 3 tests pass",
         "    idle: expected finding, got nothing (account.idle_days > 90)",
+        "  holds: account.is_admin   with account.is_admin = True",
+        "  does not hold: account.idle_days > 90   with account.idle_days = 90",
     ]
+
+
+def test_rules_test_for_programs(cli: Cli) -> None:
+    """JSON holds verdict and evidence of every test; JUnit is read by build servers. Both keep the exit code."""
+    folder = str(rule_folder(Path("mine")))
+    code, out, _ = cli("rules", "test", "idle-admin", "--folder", folder, "--format", "json")
+    first = json.loads(out)[0]
+    assert (code, first["rule"], first["test"], first["passed"], first["verdict"], first["file"]) == (
+        0, "idle-admin", "idle", True, "finding", "mine/idle-admin.toml",
+    )  # fmt: skip
+    assert first["evidence"][1] == {"clause": "account.idle_days > 90", "facts": {"account.idle_days": 91}}
+    rule_folder(Path("mine"), RULE.replace("91d", "90d", 1))
     code, out, _ = cli("rules", "test", "--folder", folder, "--format", "json")
-    assert (code, [t["passed"] for t in json.loads(out)]) == (Exit.FAILED, [False, True])
-    assert "with account.idle_days = 90" in json.loads(out)[0]["message"]
+    assert (code, [t["passed"] for t in json.loads(out)]) == (Exit.FAILED, [False, True, True])
+    code, out, _ = cli("rules", "test", "--folder", folder, "--format", "junit")
+    root = ElementTree.fromstring(out)
+    assert (code, root.attrib["tests"], root.attrib["failures"]) == (Exit.FAILED, "3", "1")
+    assert [c.attrib["name"] for c in root.iter("testcase") if c.find("failure") is not None] == ["idle"]
+
+
+def test_rules_schema(cli: Cli) -> None:
+    """What is printed is what is shipped beside the rules: `tests/unit/test_schema.py` holds one against the other."""
+    assert cli("rules", "schema")[1] == (Path(rules.__file__).parents[2] / "rules/rule.schema.json").read_text("utf-8")
 
 
 def test_the_shipped_rules_pass(cli: Cli) -> None:

@@ -7,7 +7,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from monitor.decide.parse import duration, parse_rule, parse_set, set_digest
+from monitor.decide.form import duration
+from monitor.decide.parse import parse_rule, parse_set, set_digest
 from monitor.domain.rule import Closes, RuleStatus, Severity, Verdict
 from monitor.errors import RuleErrors
 
@@ -81,7 +82,8 @@ MISTAKES = [
     ("{account.email}", "{account.emial}", 2, "title: there is no fact account.emial; did you mean account.email?"),
     ("{account.email}", "{account.email", 2, 'title: a brace has no partner; a fact is written like "{account.email}"'),
     ("'account.role'", "'account.rol'", 18, "evidence: there is no fact account.rol; did you mean account.role?"),
-    ('"CC6.3"', '"CC63"', 22, "controls.soc2: there is no control CC63; write it like CC6.3"),
+    ('"CC6.3"', '"CC63"', 22, "controls.soc2: there is no control CC63; did you mean CC6.3?"),
+    ('"CC6.3"', '"CC6.9"', 22, "controls.soc2: there is no control CC6.9; did you mean CC"),
     ("soc2 =", "soc3 =", 22, "controls.soc3: unknown framework; known: soc2, iso27001, nist, cis"),
     ("2026-12-31", "2027-06-17", 25, "exemptions: ann@example.com is exempt until 2027-06-17; a year at most"),
     ('"On leave"', '""', 26, "exemptions.0.reason: is empty or too short; say a little more"),

@@ -130,17 +130,17 @@ def test_faults_of_a_test_fail_it(polls: tuple[dict[str, Any], ...], said: str) 
 
 
 def test_a_failing_test_shows_what_the_clauses_saw() -> None:
-    """Expected and got, the reason, and the values clause by clause."""
+    """Expected and got, the reason, and how each clause came out on which values."""
     said = run({}, match=('account.level == "user"', "account.is_admin"), expect=Verdict.FINDING)
     assert said == (
         "expected finding, got nothing (account.is_admin)\n"
-        "  account.level == \"user\"   with account.level = 'user'\n"
-        "  account.is_admin   with account.is_admin = False\n"
-        "  evidence   with account.role = 'User'"
+        "  holds: account.level == \"user\"   with account.level = 'user'\n"
+        "  does not hold: account.is_admin   with account.is_admin = False\n"
+        "  evidence: account.role = 'User'"
     )
     assert run({"is_admin": True}, expect=Verdict.UNKNOWN) == (
-        "expected unknown, got finding\n  account.is_admin   with account.is_admin = True\n"
-        "  evidence   with account.role = 'User'"
+        "expected unknown, got finding\n  holds: account.is_admin   with account.is_admin = True\n"
+        "  evidence: account.role = 'User'"
     )
 
 

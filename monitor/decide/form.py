@@ -1,0 +1,79 @@
+"""The keys of a rule file and of rules/exemptions.toml: names, types and what each is for.
+
+The checks, the JSON Schema for editors and docs/rules.md follow from these models.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from monitor.domain.rule import RuleStatus, Severity
+
+DURATION = re.compile(r"(\d{1,5})(s|m|h|d)")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def duration(text: str) -> timedelta:
+    """ "90d", "12h", "15m", "30s". Raises ValueError."""
+    match = DURATION.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f'"{text}" is no duration: write a number and s, m, h or d, like "90d"')
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+class Form(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_Text = Annotated[str, Field(min_length=1)]
+_Said = Annotated[str, Field(min_length=3)]
+
+
+class ExemptionForm(Form):
+    subject: _Text = Field(description="Id of the account, role, group or source; or an e-mail address.")
+    reason: _Said = Field(description="Why it is let be.")
+    approved_by: _Said = Field(description="Who agreed.")
+    expires: date = Field(description="Its last day, in the time zone of the config; at most a year ahead.")
+
+
+class RuleTestForm(Form):
+    name: _Text = Field(description="The case, as a sentence.")
+    expect: Literal["finding", "nothing", "unknown", "exempt"] = Field(description="The verdict after the last poll.")
+    polls: list[dict[str, Any]] = Field(
+        min_length=1, description="The polls, oldest first; each names what changed since the one above it."
+    )
+
+
+class RuleForm(Form):
+    id: str = Field(
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=80,
+        description="Lower-case words joined by hyphens; equals the file name.",
+    )  # fmt: skip
+    title: str = Field(
+        min_length=1, max_length=200, description="One line for the alert; facts in braces, like {account.email}."
+    )
+    severity: Severity = Field(description="How bad it is.")
+    status: RuleStatus = Field(RuleStatus.ACTIVE, description="draft: recorded, not sent. retired: not judged.")
+    owner: _Text = Field(description="E-mail of whoever answers for it.")
+    fix_within: str | None = Field(None, description='Time until a finding is due, like "2d".')
+    for_each: Literal["account", "role", "group", "source"] = Field(description="What is judged, one by one.")
+    closes: str = Field("fixed", description='When a finding ends: "fixed", "acknowledged" or "after 14d".')
+    description: _Text = Field(description="Why it matters, in two or three sentences.")
+    runbook: str = Field("", description="What the reader of the alert should do, in numbered steps.")
+    match: list[str] = Field(min_length=1, description="Clauses in CEL; every one must hold.")
+    evidence: list[str] = Field([], description="More facts to show beside those that the clauses read.")
+    tags: list[str] = Field([], description="Words for routing in the config.")
+    controls: dict[str, list[str]] = Field({}, description="Clauses of frameworks that the rule serves.")
+    exemptions: list[ExemptionForm] = Field([], description="Dated, approved leave for single subjects.")
+    tests: list[RuleTestForm] = Field([], description="What should come out of which polls.")
+
+    @field_validator("fix_within")
+    @classmethod
+    def _duration(cls, text: str | None) -> str | None:
+        if text is not None:
+            duration(text)
+        return text
