@@ -25,7 +25,7 @@ from monitor.decide import drift, route
 from monitor.decide.access import access_digest, privileged
 from monitor.decide.backoff import wait
 from monitor.decide.facts import ABOUT_ACCESS, FACTS
-from monitor.decide.judge import Compiled, Plan, active, blind_facts, judge
+from monitor.decide.judge import Compiled, Plan, active, blind_facts, judge, may_close
 from monitor.decide.reconcile import reconcile
 from monitor.domain.change import Change, ChangeKind
 from monitor.domain.finding import Event, EventKind, Finding, FindingStatus, Judgement
@@ -285,12 +285,8 @@ def find(parts: Parts, staging: Staging, settled: Settled, snapshot: Snapshot, j
         return iter(())
     whole = completeness(snapshot)
 
-    def may_close(rule: Rule) -> bool:
-        compiled = next(c for c in active([rule], rule.for_each))
-        return all(whole.get(FACTS[name].scope, True) for name in compiled.reads)
-
     return reconcile(
-        judged.existing, judged.found, parts.rules.by_id, settled.removed, may_close,
+        judged.existing, judged.found, parts.rules.by_id, settled.removed, lambda rule: may_close(rule, whole),
         source=snapshot.source, now=staging.at, baseline=staging.quiet,
     )  # fmt: skip
 

@@ -1,17 +1,27 @@
-"""Judging what is recorded, without reading the source: for looking at verdicts that are not stored."""
+"""Judging what is recorded, without reading the source: as of the latest snapshot, or of any earlier one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine
 
 from monitor import wiring
 from monitor.cli.clock import SystemClock
 from monitor.config import Config
-from monitor.cycle import Judged, Parts, RuleSet, Watched, judge_all
+from monitor.cycle import Judged, Parts, RuleSet, Watched, completeness, judge_all, subjects
 from monitor.decide import drift
+from monitor.decide.judge import Plan, active, blind_facts, judge
+from monitor.domain.finding import Judgement
 from monitor.domain.reading import Outcome, Proof, ScopeEnded, Source
+from monitor.domain.rule import Rule
 from monitor.domain.snapshot import Snapshot
 from monitor.store import queries
+from monitor.store.asof import AsOf
 from monitor.store.settle import Settled
 from monitor.store.staging import Staging
 
@@ -26,36 +36,104 @@ class _Recorded:
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """A source with the state that judging reads, as of one snapshot."""
+
+    config: Config
+    engine: Engine
+    watched: Watched
+    staging: Staging
+    snapshot: Snapshot
+    id: int
+
+    def judge(
+        self, rule: Rule, watch: Mapping[str, set[str]] | None = None, only: str | None = None
+    ) -> Iterator[Judgement]:
+        """What this rule says: findings, exempt ones, unknowns and errors; of subjects in `watch` also nothings."""
+        blind = blind_facts(completeness(self.snapshot))
+        plan = Plan(rule.for_each, active([rule], rule.for_each), blind, self.config.zone)
+        rows = self.subjects(plan)
+        if only is not None:
+            rows = (r for r in rows if r["id"] == only)
+        return judge(plan, rows, self.snapshot.started_at, watch, want_unknown=True)
+
+    def subjects(self, plan: Plan) -> Iterator[dict[str, Any]]:
+        return subjects(plan.kind, plan.fields, self.watched, self.staging, Settled(), self.snapshot)
+
+
 def judged_now(config: Config, only: str | None) -> Iterator[tuple[str, Judged]]:
     """Every source of the config that has a snapshot, judged by the rules of now as of its latest snapshot."""
-    engine, clock = wiring.database(config, must_exist=True), SystemClock()
-    rules = wiring.rule_set(config, clock.now().date())
-    for source in config.sources:
-        latest = queries.snapshots(engine, source.name, 1)
-        if (only and source.name != only) or not latest:
-            continue
-        yield source.name, _judge(config, source.name, source.kind, latest[0], rules, clock)
+    rules = wiring.rule_set(config, SystemClock().now().date())
+    for name in names(config, only):
+        with latest(config, name) as recorded:
+            if recorded is not None:
+                yield name, _judged(recorded, rules)
 
 
-def _judge(
-    config: Config, name: str, kind: str, latest: dict[str, object], rules: RuleSet, clock: SystemClock
-) -> Judged:
+def _judged(recorded: Recorded, rules: RuleSet) -> Judged:
+    folder = wiring.staging_folder(recorded.config)
+    parts = Parts(recorded.engine, SystemClock(), rules, (), {}, {}, folder, recorded.config.zone)
+    return judge_all(
+        parts, recorded.watched, recorded.staging, Settled(), recorded.snapshot, want_unknown=True,
+    )  # fmt: skip
+
+
+def names(config: Config, only: str | None) -> list[str]:
+    return [s.name for s in config.sources if only in (None, s.name)]
+
+
+@contextmanager
+def latest(config: Config, name: str) -> Iterator[Recorded | None]:
+    """The recorded state of now, judged by the present time; None while there is no snapshot."""
     engine = wiring.database(config, must_exist=True)
-    source: Source = _Recorded(name)  # type: ignore[assignment]
-    limit = next(s.admin_limit for s in config.sources if s.name == name)
-    watched = Watched(source, kind, 0.0, "", limit)
-    now, source_id = clock.now(), queries.source_id(engine, name, kind)
+    rows = queries.snapshots(engine, name, 1)
+    if not rows:
+        yield None
+        return
+    now, source_id = SystemClock().now(), rows[0]["source_id"]
     staging = Staging(
         None, engine.url.database or "", source_id, now, drift.born(now), quiet=False, forget=True,
         privileged=lambda _a: None, digest=lambda _a: b"",
     )  # fmt: skip
-    scopes = tuple(
-        ScopeEnded(s["name"], Outcome(s["outcome"]), s["reason"])
-        for s in queries.scopes_of(engine, int(str(latest["id"])))
-    )
-    parts = Parts(engine, clock, rules, (), {}, {}, wiring.staging_folder(config), config.zone)
-    snapshot = Snapshot(name, Outcome(str(latest["outcome"])), now, now, scopes, Proof())
+    staging.known_digests.clear()  # nothing is read here, so nobody counts as missed: all stand as they were last seen
     try:
-        return judge_all(parts, watched, staging, Settled(), snapshot, want_unknown=True)
+        yield _recorded(config, engine, name, staging, rows[0], now)
     finally:
         staging.close()
+
+
+@contextmanager
+def earlier(config: Config, name: str) -> Iterator[Iterator[Recorded]]:
+    """The state as of every snapshot that was not a failure, oldest first."""
+    engine = wiring.database(config, must_exist=True)
+    rows = [r for r in queries.snapshots(engine, name) if r["outcome"] not in (Outcome.FAILED, Outcome.QUARANTINED)]
+    if not rows:
+        yield iter(())
+        return
+    staging = AsOf(engine.url.database or "", rows[0]["source_id"], drift.born(rows[0]["started_at"]))
+    try:
+        yield _moving(config, engine, name, staging, rows)
+    finally:
+        staging.close()
+
+
+def _moving(
+    config: Config, engine: Engine, name: str, staging: AsOf, rows: Sequence[dict[str, Any]]
+) -> Iterator[Recorded]:
+    for row in rows:
+        staging.move(row["id"], row["started_at"], latest=row is rows[-1])
+        yield _recorded(config, engine, name, staging, row, row["started_at"])
+
+
+def _recorded(
+    config: Config, engine: Engine, name: str, staging: Staging, row: dict[str, Any], at: datetime
+) -> Recorded:
+    settings = next(s for s in config.sources if s.name == name)
+    source: Source = _Recorded(name)  # type: ignore[assignment]
+    watched = Watched(source, settings.kind, 0.0, "", settings.admin_limit)
+    scopes = tuple(
+        ScopeEnded(s["name"], Outcome(s["outcome"]), s["reason"]) for s in queries.scopes_of(engine, row["id"])
+    )
+    snapshot = Snapshot(name, Outcome(row["outcome"]), at, at, scopes, Proof())
+    return Recorded(config, engine, watched, staging, snapshot, row["id"])

@@ -257,6 +257,11 @@ def blind_facts(complete: Mapping[str, bool]) -> frozenset[str]:
     return frozenset(blind)
 
 
+def may_close(rule: Rule, complete: Mapping[str, bool]) -> bool:
+    """Whether all that the rule reads was read whole: only then does a clause that fails prove an end."""
+    return all(complete.get(facts.FACTS[name].scope, True) for name in compile_rule(rule).reads)
+
+
 def active(rules: Iterable[Rule], kind: str) -> tuple[Compiled, ...]:
     """Compiled rules of a kind that are in force (drafts are recorded, too; retired ones are not judged)."""
     return tuple(compile_rule(r) for r in rules if r.for_each == kind and r.status is not RuleStatus.RETIRED)

@@ -88,7 +88,7 @@ class Staging:
         )
         # The file is worthless after a crash, so it need not survive one.
         self.db.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;" + SCHEMA)
-        self.db.execute("ATTACH DATABASE ? AS main_db", (f"file:{quote(database)}?mode=ro",))
+        self._attach(database)
         self._privileged, self._digest = privileged, digest
         self._born = (*(micros(t) for t in born[:6]), *(json_text(past) for past in born[6:]))
         self.forget = forget
@@ -102,6 +102,9 @@ class Staging:
         # with nothing to compare and nothing to tell, members go straight to what is new
         self.first_members = quiet and not self._any_member()
         self._pending_members: dict[str, list[str]] = {}
+
+    def _attach(self, database: str) -> None:
+        self.db.execute("ATTACH DATABASE ? AS main_db", (f"file:{quote(database)}?mode=ro",))
 
     def close(self) -> None:
         self.db.close()
