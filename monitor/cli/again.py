@@ -15,7 +15,7 @@ from monitor.cli.clock import SystemClock
 from monitor.config import Config
 from monitor.cycle import Judged, Parts, RuleSet, Watched, completeness, judge_all, subjects
 from monitor.decide import drift
-from monitor.decide.judge import Plan, active, blind_facts, judge
+from monitor.decide.judge import Plan, blind_facts, compile_rule, judge
 from monitor.domain.finding import Judgement
 from monitor.domain.reading import Outcome, Proof, ScopeEnded, Source
 from monitor.domain.rule import Rule
@@ -47,16 +47,17 @@ class Recorded:
     snapshot: Snapshot
     id: int
 
-    def judge(
-        self, rule: Rule, watch: Mapping[str, set[str]] | None = None, only: str | None = None
-    ) -> Iterator[Judgement]:
+    def judge(self, rule: Rule, watch: Mapping[str, set[str]] | None = None) -> Iterator[Judgement]:
         """What this rule says: findings, exempt ones, unknowns and errors; of subjects in `watch` also nothings."""
+        plan = self.plan(rule)
+        return judge(plan, self.subjects(plan), self.snapshot.started_at, watch, want_unknown=True)
+
+    def plan(self, rule: Rule) -> Plan:
         blind = blind_facts(completeness(self.snapshot))
-        plan = Plan(rule.for_each, active([rule], rule.for_each), blind, self.config.zone)
-        rows = self.subjects(plan)
-        if only is not None:
-            rows = (r for r in rows if r["id"] == only)
-        return judge(plan, rows, self.snapshot.started_at, watch, want_unknown=True)
+        return Plan(rule.for_each, (compile_rule(rule),), blind, self.config.zone)
+
+    def lacks(self, kind: str, subject_id: str) -> bool:
+        return not self.staging.shows(kind, subject_id)
 
     def subjects(self, plan: Plan) -> Iterator[dict[str, Any]]:
         return subjects(plan.kind, plan.fields, self.watched, self.staging, Settled(), self.snapshot)
@@ -104,26 +105,48 @@ def latest(config: Config, name: str) -> Iterator[Recorded | None]:
 
 
 @contextmanager
-def earlier(config: Config, name: str) -> Iterator[Iterator[Recorded]]:
-    """The state as of every snapshot that was not a failure, oldest first."""
+def as_of(config: Config, name: str, at: datetime) -> Iterator[Recorded | None]:
+    """The state as of a time: of the last snapshot by then that was recorded; None before the first."""
     engine = wiring.database(config, must_exist=True)
-    rows = [r for r in queries.snapshots(engine, name) if r["outcome"] not in (Outcome.FAILED, Outcome.QUARANTINED)]
-    if not rows:
+    rows = _recorded_rows(engine, name)
+    by_then = [r for r in rows if r["finished_at"] <= at]
+    with _moved(config, engine, name, by_then[-1:], rows) as states:
+        yield next(states, None)
+
+
+@contextmanager
+def earlier(config: Config, name: str, since: datetime | None, until: datetime | None) -> Iterator[Iterator[Recorded]]:
+    """The state as of every snapshot of a period that was recorded, oldest first."""
+    engine = wiring.database(config, must_exist=True)
+    rows = _recorded_rows(engine, name)
+    chosen = [r for r in rows if (since or r["started_at"]) <= r["started_at"] <= (until or r["started_at"])]
+    with _moved(config, engine, name, chosen, rows) as states:
+        yield states
+
+
+def _recorded_rows(engine: Engine, name: str) -> list[dict[str, Any]]:
+    """Of its snapshots those that moved the record, oldest first."""
+    return [r for r in queries.snapshots(engine, name) if r["outcome"] not in (Outcome.FAILED, Outcome.QUARANTINED)]
+
+
+@contextmanager
+def _moved(
+    config: Config, engine: Engine, name: str, chosen: Sequence[dict[str, Any]], every: Sequence[dict[str, Any]]
+) -> Iterator[Iterator[Recorded]]:
+    if not chosen:
         yield iter(())
         return
-    staging = AsOf(engine.url.database or "", rows[0]["source_id"], drift.born(rows[0]["started_at"]))
+    staging = AsOf(engine.url.database or "", chosen[0]["source_id"], drift.born(chosen[0]["started_at"]))
+
+    def states() -> Iterator[Recorded]:
+        for row in chosen:
+            staging.move(row["id"], row["started_at"], latest=row is every[-1])
+            yield _recorded(config, engine, name, staging, row, row["started_at"])
+
     try:
-        yield _moving(config, engine, name, staging, rows)
+        yield states()
     finally:
         staging.close()
-
-
-def _moving(
-    config: Config, engine: Engine, name: str, staging: AsOf, rows: Sequence[dict[str, Any]]
-) -> Iterator[Recorded]:
-    for row in rows:
-        staging.move(row["id"], row["started_at"], latest=row is rows[-1])
-        yield _recorded(config, engine, name, staging, row, row["started_at"])
 
 
 def _recorded(

@@ -74,7 +74,7 @@ def config_of(context: typer.Context) -> Config:
 
 def main(args: Sequence[str] | None = None) -> None:
     """The entry point: our errors as one line each on stderr, and the exit code."""
-    from monitor.cli import act, look, rules, start  # noqa: F401  # they register their commands
+    from monitor.cli import act, hindsight, look, rules, start  # noqa: F401  # they register their commands
 
     try:
         app(args=None if args is None else list(args), prog_name="access-monitor")

@@ -10,16 +10,10 @@ from typing import Any, NamedTuple
 from monitor.decide import facts, present
 from monitor.decide.expressions import ClauseError
 from monitor.decide.judge import Compiled, Plan, explain
+from monitor.domain.change import Seen
 from monitor.domain.finding import Judgement
 from monitor.domain.observed import Subject
 from monitor.domain.rule import Verdict
-
-
-class Seen(NamedTuple):
-    """Since when a field has the value that it has."""
-
-    snapshot: int
-    at: datetime
 
 
 class ClauseSaid(NamedTuple):

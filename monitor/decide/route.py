@@ -82,6 +82,15 @@ def why(event: Event, reopened: frozenset[str]) -> Reason | None:
     return None
 
 
+def told(found: Finding) -> str:
+    """Whether a finding was told, and if not, why: in words."""
+    if found.draft:
+        return "not told: its rule is a draft"
+    if found.verdict is Verdict.EXEMPT:
+        return "not told: exempt"
+    return "told in the baseline message" if found.baseline else "told when it opened"
+
+
 def baseline(
     found: Sequence[Finding], routes: Sequence[Route], source: str, totals: Mapping[str, int],
     now: datetime,

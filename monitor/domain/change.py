@@ -38,6 +38,13 @@ class History(NamedTuple):
     earlier_ids: tuple[str, ...] = ()  # other accounts that had this e-mail before
 
 
+class Seen(NamedTuple):
+    """Since when a field has the value that it has."""
+
+    snapshot: int
+    at: datetime
+
+
 class Version(NamedTuple):
     """One state of an account: what was seen, and what is remembered of before."""
 

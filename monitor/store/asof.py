@@ -1,4 +1,4 @@
-"""The state as of any snapshot, as a staging in which nothing was read: what rules would have seen then, they see again.
+"""The state as of any snapshot, as a staging in which nothing was read: what rules saw then, they see again.
 
 The versions that were in force are copied into memory, under the names that judging reads; moving on to a later
 snapshot copies only what changed between the two.
@@ -18,7 +18,6 @@ from monitor.store.tables import ActivityRow, SourceRow, micros
 
 _VERSIONED = tuple(t.name for t in SQLModel.metadata.tables.values() if "valid_from" in t.c)
 _OTHERS = (str(SourceRow.__tablename__), str(ActivityRow.__tablename__))
-_KEYS = {"account": ("accounts", "account_id"), "role": ("roles", "role_id"), "group": ("groups", "group_id")}
 
 
 class AsOf(Staging):
@@ -65,11 +64,3 @@ class AsOf(Staging):
             run("INSERT OR REPLACE INTO main_db.activity SELECT * FROM origin.activity WHERE source_id = ?", (source,))
         run("COMMIT")
         self._snapshot, self.at = snapshot_id, at
-
-    def shows(self, kind: str, subject_id: str) -> bool:
-        """Whether there was such an account, role or group then."""
-        if kind not in _KEYS:
-            return True
-        table, key = _KEYS[kind]
-        found = self.db.execute(f"SELECT 1 FROM main_db.{table} WHERE {key} = ? LIMIT 1", (subject_id,))  # noqa: S608
-        return found.fetchone() is not None

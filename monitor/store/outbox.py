@@ -150,6 +150,13 @@ def settle(engine: Engine, claimed: Claim, receipt: Receipt, due_at: datetime, n
     return True
 
 
+def of_finding(engine: Engine, finding_id: int) -> list[dict[str, Any]]:
+    """What was to be said of one finding, in the order of saying."""
+    query = select(OUTBOX).where(OUTBOX.c.finding_id == finding_id).order_by(OUTBOX.c.position)
+    with reading(engine) as connection:
+        return [dict(r) for r in connection.execute(query).mappings()]
+
+
 def listing(engine: Engine, statuses: Iterable[str] = ()) -> list[dict[str, Any]]:
     query = select(OUTBOX).order_by(OUTBOX.c.position)
     if statuses:

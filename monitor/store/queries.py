@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Engine, select
 
+from monitor.domain.change import Seen
 from monitor.store.engine import reading, writing
-from monitor.store.tables import AccountRow, ChangeRow, ScopeRow, SnapshotRow, SourceRow, moment
+from monitor.store.tables import AccountRow, ChangeRow, GroupRow, RoleRow, ScopeRow, SnapshotRow, SourceRow, moment
 
 SOURCES = SourceRow.__table__  # type: ignore[attr-defined]
 SNAPSHOTS = SnapshotRow.__table__  # type: ignore[attr-defined]
@@ -169,6 +170,35 @@ def _accounts_of(
             **{k: moment(row[k]) for k in ("created", "last_login", "first_seen", "status_since")},
             "groups": msgspec.json.decode(row["groups"]),
         }
+
+
+_VERSIONS = {"account": (AccountRow, "account_id"), "role": (RoleRow, "role_id"), "group": (GroupRow, "group_id")}
+
+
+def since(engine: Engine, source_id: int, kind: str, subject_id: str, snapshot_id: int) -> dict[str, Seen]:
+    """By column: from which snapshot on a subject has the value that it has as of this one."""
+    if kind not in _VERSIONS:
+        return {}
+    row, key = _VERSIONS[kind]
+    table = row.__table__  # type: ignore[attr-defined]
+    query = (
+        select(table, SNAPSHOTS.c.started_at).join(SNAPSHOTS, SNAPSHOTS.c.id == table.c.valid_from)
+        .where(table.c.source_id == source_id, table.c[key] == subject_id, table.c.valid_from <= snapshot_id)
+        .order_by(table.c.valid_from.desc())
+    )  # fmt: skip
+    with reading(engine) as connection:
+        versions = [dict(r) for r in connection.execute(query).mappings()]
+    return {column: _run(versions, column) for column in (versions[0] if versions else ())}
+
+
+def _run(versions: Sequence[dict[str, Any]], column: str) -> Seen:
+    """The oldest of the newest versions that agree, each following on the one before it."""
+    last = versions[0]
+    for version in versions[1:]:
+        if version[column] != last[column] or version["valid_to"] != last["valid_from"]:
+            break
+        last = version
+    return Seen(last["valid_from"], last["started_at"])
 
 
 def roles(engine: Engine) -> list[dict[str, Any]]:

@@ -50,6 +50,8 @@ CREATE TABLE ended_grants (pk INTEGER PRIMARY KEY, account_id TEXT);
 CREATE TABLE changes (kind, subject_kind, subject_id, subject_email, subject_name, field, before, after);
 """
 INSERT = f"INSERT OR REPLACE INTO accounts ({', '.join(STAGED)}, state) VALUES ({', '.join('?' * (len(STAGED) + 1))})"  # noqa: S608
+# where subjects of a kind are recorded, and by which column
+_KEYS = {"account": ("accounts", "account_id"), "role": ("roles", "role_id"), "group": ("groups", "group_id")}
 _json = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -221,6 +223,14 @@ class Staging:
         self.db.execute("COMMIT")
 
     # asking
+
+    def shows(self, kind: str, subject_id: str) -> bool:
+        """Whether such an account, role or group is recorded."""
+        if kind not in _KEYS:
+            return True
+        table, key = _KEYS[kind]
+        found = self.db.execute(f"SELECT 1 FROM main_db.{table} WHERE {key} = ? LIMIT 1", (subject_id,))  # noqa: S608
+        return found.fetchone() is not None
 
     def unseen(self) -> set[str]:
         """Ids of recorded accounts that this poll has not shown, and that are not known to be gone."""
