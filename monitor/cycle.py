@@ -284,7 +284,6 @@ def find(parts: Parts, staging: Staging, settled: Settled, snapshot: Snapshot, j
     if not snapshot.outcome.applies:
         return iter(())
     whole = completeness(snapshot)
-
     return reconcile(
         judged.existing, judged.found, parts.rules.by_id, settled.removed, lambda rule: may_close(rule, whole),
         source=snapshot.source, now=staging.at, baseline=staging.quiet,

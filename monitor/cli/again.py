@@ -154,7 +154,7 @@ def _recorded(
 ) -> Recorded:
     settings = next(s for s in config.sources if s.name == name)
     source: Source = _Recorded(name)  # type: ignore[assignment]
-    watched = Watched(source, settings.kind, 0.0, "", settings.admin_limit)
+    watched = Watched(source, settings.kind, 0.0, "", settings.admin_limit, authority=settings.use == "authority")
     scopes = tuple(
         ScopeEnded(s["name"], Outcome(s["outcome"]), s["reason"]) for s in queries.scopes_of(engine, row["id"])
     )

@@ -14,8 +14,8 @@ from monitor.domain.observed import Activity
 from monitor.store import records
 from monitor.store.asof import AsOf
 from monitor.store.staging import Staging
-from tests.integration.test_store_property import HISTORIES, School
-from tests.peers.little import Bench, Breaks
+from tests.integration.test_store_property import HISTORIES
+from tests.peers.little import Bench, Breaks, School
 from tests.peers.watch import START
 
 SIGN_INS = {"last_login", "never_signed_in", "nps_score", "utms"}
