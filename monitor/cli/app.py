@@ -72,10 +72,14 @@ def config_of(context: typer.Context) -> Config:
     return load(context.obj)
 
 
+def register() -> None:
+    """Every module of commands registers its own when it is imported."""
+    from monitor.cli import act, hindsight, look, rules, start  # noqa: F401
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """The entry point: our errors as one line each on stderr, and the exit code."""
-    from monitor.cli import act, hindsight, look, rules, start  # noqa: F401  # they register their commands
-
+    register()
     try:
         app(args=None if args is None else list(args), prog_name="access-monitor")
     except MonitorError as error:

@@ -20,8 +20,7 @@ import typer
 from sqlalchemy import Engine, insert
 
 from monitor import wiring
-from monitor.cli import act, look, rules, start  # noqa: F401  # they register their commands
-from monitor.cli.app import Exit, app, main
+from monitor.cli.app import Exit, app, main, register
 from monitor.config import SOURCES as KINDS
 from monitor.config import (
     ColumnNames,
@@ -103,6 +102,7 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[Command]:
         yield Command(" ".join(path), frozenset(found))
 
 
+register()
 COMMANDS = list(commands(typer.main.get_command(app)))
 
 
