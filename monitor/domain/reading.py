@@ -96,6 +96,7 @@ class Proof:
     asked: dict[str, int] = field(default_factory=dict)  # by kind: how many were asked for
     records: dict[str, int] = field(default_factory=dict)
     totals: dict[str, int] = field(default_factory=dict)  # what the source itself said
+    matched: dict[str, int] = field(default_factory=dict)  # by what accounts' roles were found on the list of roles
     duplicates: int = 0
     confirmed: int = 0  # accounts asked for one by one because no page showed them
     requests: int = 0

@@ -6,15 +6,13 @@ what it was last time is not even decoded. What is on no page is asked for by it
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -26,9 +24,7 @@ from monitor.domain.reading import (
     AccountsRead,
     Batch,
     Clock,
-    DetailsRead,
     GroupsRead,
-    MembersRead,
     Progress,
     Proof,
     Recall,
@@ -36,16 +32,13 @@ from monitor.domain.reading import (
     Scope,
 )
 from monitor.errors import AuthError, SourceError
-from monitor.sources.http import Answer, Ask, Inline, RateGate, Reader, Refused, Unreachable, open_client
+from monitor.sources.http import Ask, Inline, RateGate, Reader, Refused, Unreachable, open_client
+from monitor.sources.learnworlds_pages import GROUP_PAGE, SchoolPolling, meta_of
 from monitor.sources.learnworlds_records import (
     KEPT_FIELDS,
-    Meta,
-    Page,
     RoleIds,
     account_of,
     activity_of,
-    assigned_of,
-    decode_detail,
     decode_group,
     decode_member,
     decode_page,
@@ -56,7 +49,7 @@ from monitor.sources.learnworlds_records import (
     role_ids,
     role_of,
 )
-from monitor.sources.scopes import Part, Polling, decoded, silent, whole
+from monitor.sources.scopes import Part, decoded, silent
 
 API = "/admin/api"
 USERS = "/v2/users"
@@ -64,7 +57,6 @@ GROUPS = "/v2/user_groups"
 ROLES = "/v2/user-roles"
 EVEN_SUSPENDED = {"include_suspended": "true"}  # suspended users are hidden unless asked for: LearnWorlds API v2
 MOST_PER_PAGE = 200  # API v2, items_per_page
-GROUP_PAGE = 20  # what a page of groups or of members holds unless the API says otherwise
 
 Pool = Callable[[int], Executor]
 
@@ -119,7 +111,7 @@ class LearnWorlds:
         with self._reader(Proof()) as reader:
             try:
                 answer = reader.fetch(Ask(USERS, {"items_per_page": 1, "page": 1}), decode_page)
-                _meta(answer.value, Ask(USERS))
+                meta_of(answer.value, Ask(USERS))
             except Refused as error:
                 return f"{error}{_CHECK_ADVICE.get(error.status, '')}"
             except SourceError as error:
@@ -213,7 +205,7 @@ class Settings:
     progress: Progress
 
 
-class _Reading(Polling):
+class _Reading(SchoolPolling):
     """One poll of a school."""
 
     def __init__(self, reader: Reader, recall: Recall, settings: Settings) -> None:
@@ -221,7 +213,6 @@ class _Reading(Polling):
         self.settings = settings
         self.role_ids: RoleIds = {}
         self.digests_hold = False  # until the roles were read whole: without them a role has no id
-        self.groups: dict[str, Group] = {}
         self.witness: Raw | None = None  # a user that a page has shown
 
     def account_in(self, raw: Raw) -> tuple[Account, Activity]:
@@ -246,12 +237,18 @@ class _Reading(Polling):
         if self.settings.read_details:
             yield from self.scope(Scope.DETAILS, self.read_details)
 
+    def members_page(self, group_id: str, number: int = 1) -> Ask:
+        return Ask(f"{GROUPS}/{quote(group_id, safe='')}/users", {"items_per_page": MOST_PER_PAGE, "page": number})
+
+    def user_role(self, account_id: str) -> Ask:
+        return Ask(f"{USERS}/{quote(account_id, safe='')}/user-role")
+
     # roles
 
     def read_roles(self, part: Part) -> Iterator[Batch]:
         self.asking("roles")
         page = self.got(part, "roles", self.reader.fetch(Ask(ROLES), decode_page))
-        roles = list(decoded(self._records(page, ROLES), lambda raw: role_of(decode_role(raw)), part, "roles"))
+        roles = list(decoded(self.records(page, ROLES), lambda raw: role_of(decode_role(raw)), part, "roles"))
         self.count("roles", len(roles))
         yield RolesRead(roles)
         if not part.faults:
@@ -261,7 +258,7 @@ class _Reading(Polling):
 
     def read_users(self, part: Part) -> Iterator[Batch]:
         size = self.settings.page_size
-        for number, data, meta in self._pages(part, "users", partial(_users_page, size), size):
+        for number, data, meta in self.pages(part, "users", partial(_users_page, size), size):
             self.count("users", len(data))
             self.witness = data[-1] if data else self.witness
             self.progress("users", self.proof.records["users"], meta.totalItems)
@@ -278,7 +275,7 @@ class _Reading(Polling):
         managers: dict[Grant, None] = {}
         broken: SourceError | None = None
         try:
-            for number, data, meta in self._pages(part, "groups", _groups_page, GROUP_PAGE):
+            for number, data, meta in self.pages(part, "groups", _groups_page, GROUP_PAGE):
                 self.count("groups", len(data))
                 for group, managed in decoded(data, _group, part, f"page {number}"):
                     self.groups[group.id] = group
@@ -291,116 +288,6 @@ class _Reading(Polling):
         if broken is not None:
             raise broken
 
-    # members
-
-    def read_members(self) -> Iterator[Batch]:
-        """The first page of several groups is fetched ahead; the further pages of a group, while it is read."""
-        groups = list(self.groups)
-        for done, (group_id, future) in enumerate(self.each("members", groups, _members_page, decode_page), 1):
-            yield from self.scope(Scope.members(group_id), partial(self._members_of, group_id, future))
-            self.progress("members", done, len(groups))
-
-    def _members_of(self, group_id: str, first: Future[Answer[Page | list[Raw]]], part: Part) -> Iterator[Batch]:
-        try:
-            answer = first.result()
-        except Refused as error:
-            if error.status != 404 or "users not found" not in (error.said or "").lower():
-                raise
-            yield MembersRead(group_id, [])  # a group without members: 404 {"error": "Users not found"} (API v2)
-            return
-        if isinstance(answer.value, list):
-            ids = self._bare_members(group_id, answer, part)
-        else:
-            pages = self._pages(part, "members", partial(_members_page, group_id), GROUP_PAGE, first)
-            ids = [i for n, data, _ in pages for i in decoded(data, _member_id, part, f"page {n}")]
-        if not part.faults:
-            members = list(dict.fromkeys(ids))
-            self.count("members", len(members))
-            yield MembersRead(group_id, members)
-
-    def _bare_members(self, group_id: str, answer: Answer[Page | list[Raw]], part: Part) -> list[str]:
-        """Bare arrays do not say how many pages there are, and a page past the end is the last one again (API v2)."""
-        found: dict[str, None] = {}
-        number, before = 1, 0
-        while True:
-            ask = _members_page(group_id, number)
-            data = self._records(self.got(part, "members", answer), ask.path)
-            size = len(found)
-            found.update(dict.fromkeys(decoded(data, _member_id, part, f"page {number}")))
-            if len(found) == size or len(data) < max(GROUP_PAGE, before):
-                return list(found)
-            number, before = number + 1, len(data)
-            self.asking("members")
-            answer = self.reader.fetch(_members_page(group_id, number), decode_page)
-
-    # role details
-
-    def read_details(self, part: Part) -> Iterator[Batch]:
-        assigned: list[Grant] = []
-        for account_id, future in self.each("role_details", self.recall.privileged(), _user_role, whole):
-            try:
-                detail = decode_detail(self.got(part, "role_details", future.result()))
-                assigned += assigned_of(account_id, detail)
-            except (AuthError, Unreachable):
-                raise
-            except SourceError as error:
-                # not there any more: the next poll tells what became of the account
-                if not (isinstance(error, Refused) and error.gone):
-                    part.fault(str(error))
-            except ValueError as error:
-                part.fault(f"role of user {account_id}: {error}")
-        self.count("role_details", len(assigned))
-        if assigned:
-            yield DetailsRead(assigned)
-
-    # asking
-
-    def _pages(
-        self,
-        part: Part,
-        kind: str,
-        ask: Callable[[int], Ask],
-        size: int,
-        first: Future[Answer[Page | list[Raw]]] | None = None,
-    ) -> Iterator[tuple[int, list[Raw], Meta]]:
-        """Every page, by what each says of the total: a list may grow or shrink while it is read."""
-        total = 1
-        upcoming = 1 if first is None else 2
-
-        def following() -> Ask | None:
-            nonlocal upcoming
-            if upcoming > total:
-                return None
-            upcoming += 1
-            self.asking(kind)
-            return ask(upcoming - 1)
-
-        later = (future for _, future in self.reader.ahead(following, decode_page))
-        before: list[bytes] = []
-        for number, future in enumerate(chain(() if first is None else (first,), later), 1):
-            page = self.got(part, kind, future.result())
-            data, meta = self._records(page, ask(number).path), _meta(page, ask(number))
-            total, ends = meta.totalPages, [hashlib.sha256(raw).digest() for raw in (*data[:1], *data[-1:])]
-            if first is None and meta.totalItems is not None:
-                self.proof.totals[kind] = meta.totalItems
-            if number <= total:
-                _refuse_repeated(ask(number), meta, number, repeated=number > 1 and ends == before)
-                _expect_full(part, meta, number, len(data), size)
-            if number <= total or ends != before:
-                yield number, data, meta
-            if number >= total:
-                return  # past the end comes the last page again, never an empty one (API v2)
-            before = ends
-
-    def _records(self, page: Page | list[Raw], where: str) -> list[Raw]:
-        """Some consumers of the API saw errors sent with status 200."""
-        if isinstance(page, list):
-            return page
-        if page.success is False or page.data is None:
-            said = self.reader.clean(msgspec.json.encode(page.errors or page.error))
-            raise SourceError(f"GET {where}: answered 200 without records: {said}")
-        return page.data
-
 
 def _users_page(size: int, number: int) -> Ask:
     return Ask(USERS, {**EVEN_SUSPENDED, "items_per_page": size, "page": number})
@@ -410,41 +297,6 @@ def _groups_page(number: int) -> Ask:
     return Ask(GROUPS, {"items_per_page": MOST_PER_PAGE, "page": number})
 
 
-def _members_page(group_id: str, number: int = 1) -> Ask:
-    return Ask(f"{GROUPS}/{quote(group_id, safe='')}/users", {"items_per_page": MOST_PER_PAGE, "page": number})
-
-
-def _user_role(account_id: str) -> Ask:
-    return Ask(f"{USERS}/{quote(account_id, safe='')}/user-role")
-
-
 def _group(raw: Raw) -> tuple[Group, list[Grant]]:
     record = decode_group(raw)
     return group_of(record), managers_of(record)
-
-
-def _member_id(raw: Raw) -> str:
-    member = decode_member(raw)
-    if not member.id:
-        raise ValueError("the id is empty")
-    return member.id
-
-
-def _meta(page: Page | list[Raw], ask: Ask) -> Meta:
-    if isinstance(page, list) or page.meta is None:
-        raise SourceError(f"{ask}: without `meta` there is no telling how many pages there are")
-    return page.meta
-
-
-def _refuse_repeated(ask: Ask, meta: Meta, number: int, *, repeated: bool) -> None:
-    if meta.page not in (None, number):
-        raise SourceError(f"{ask} of {meta.totalPages}: the answer is page {meta.page}")
-    if repeated:
-        raise SourceError(f"{ask} of {meta.totalPages}: the answer repeats the page before")
-
-
-def _expect_full(part: Part, meta: Meta, number: int, records: int, size: int) -> None:
-    """Only the last page may be short. (A repeated `data` key would silently win over the first.)"""
-    expected = meta.itemsPerPage or size
-    if number < meta.totalPages and records < expected:
-        part.fault(f"page {number} of {meta.totalPages} holds {records} records instead of {expected}")

@@ -62,6 +62,7 @@ class Polling:
         self.confirm_limit, self.progress = confirm_limit, progress
         self.over: str | None = None  # why nothing more can be read
         self.ids: set[int] = set()  # hashes of the ids that were decoded: less memory than the ids
+        self.disbelief: str | None = None  # why a 404 proves nothing
         self.digests_hold = True  # False: a record means something else once the other scopes can be read
 
     # what a source fills in
@@ -162,9 +163,9 @@ class Polling:
         except (AuthError, Unreachable):
             raise
         except SourceError as error:
-            if isinstance(error, Refused) and error.gone:
+            if isinstance(error, Refused) and error.gone and self.disbelief is None:
                 return None
-            part.fault(str(error))
+            part.fault(str(error) if self.disbelief is None else f"{error}; {self.disbelief}")
             return []
         seen = self.accounts([Raw(body)], part, f"user {account_id}")
         if seen and seen[0].account.id != account_id:

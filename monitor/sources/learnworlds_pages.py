@@ -1,0 +1,175 @@
+"""LearnWorlds' own pages, members and role details, whoever passes them on.
+
+The API numbers its pages; a page past the end is the last one again, and a group without members answers 404.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from itertools import chain
+
+import msgspec
+from msgspec import Raw
+
+from monitor.domain.observed import Grant, Group
+from monitor.domain.reading import Batch, DetailsRead, MembersRead, Progress, Recall, Scope
+from monitor.errors import AuthError, SourceError
+from monitor.sources.http import Answer, Ask, Reader, Refused, Unreachable
+from monitor.sources.learnworlds_records import Meta, Page, assigned_of, decode_detail, decode_member, decode_page
+from monitor.sources.scopes import Part, Polling, decoded, whole
+
+GROUP_PAGE = 20  # what a page of groups or of members holds unless the API says otherwise
+
+
+class SchoolPolling(Polling):
+    """One poll of a school. How its members and role details are asked for is filled in."""
+
+    def __init__(self, reader: Reader, recall: Recall, confirm_limit: int, progress: Progress) -> None:
+        super().__init__(reader, recall, confirm_limit, progress)
+        self.groups: dict[str, Group] = {}
+
+    def members_page(self, group_id: str, number: int = 1) -> Ask:
+        raise NotImplementedError
+
+    def user_role(self, account_id: str) -> Ask:
+        raise NotImplementedError
+
+    # members
+
+    def read_members(self) -> Iterator[Batch]:
+        """The first page of several groups is fetched ahead; the further pages of a group, while it is read."""
+        groups = list(self.groups)
+        for done, (group_id, future) in enumerate(self.each("members", groups, self.members_page, decode_page), 1):
+            yield from self.scope(Scope.members(group_id), partial(self.members_of, group_id, future))
+            self.progress("members", done, len(groups))
+
+    def members_of(self, group_id: str, first: Future[Answer[Page | list[Raw]]], part: Part) -> Iterator[Batch]:
+        try:
+            answer = first.result()
+        except Refused as error:
+            if error.status != 404 or "users not found" not in (error.said or "").lower():
+                raise
+            yield MembersRead(group_id, [])  # a group without members: 404 {"error": "Users not found"} (API v2)
+            return
+        if isinstance(answer.value, list):
+            ids = self._bare_members(group_id, answer, part)
+        else:
+            pages = self.pages(part, "members", partial(self.members_page, group_id), GROUP_PAGE, first)
+            ids = [i for n, data, _ in pages for i in decoded(data, _member_id, part, f"page {n}")]
+        if not part.faults:
+            members = list(dict.fromkeys(ids))
+            self.count("members", len(members))
+            yield MembersRead(group_id, members)
+
+    def _bare_members(self, group_id: str, answer: Answer[Page | list[Raw]], part: Part) -> list[str]:
+        """Bare arrays do not say how many pages there are, and a page past the end is the last one again (API v2)."""
+        found: dict[str, None] = {}
+        number, before = 1, 0
+        while True:
+            ask = self.members_page(group_id, number)
+            data = self.records(self.got(part, "members", answer), ask.path)
+            size = len(found)
+            found.update(dict.fromkeys(decoded(data, _member_id, part, f"page {number}")))
+            if len(found) == size or len(data) < max(GROUP_PAGE, before):
+                return list(found)
+            number, before = number + 1, len(data)
+            self.asking("members")
+            answer = self.reader.fetch(self.members_page(group_id, number), decode_page)
+
+    # role details
+
+    def read_details(self, part: Part) -> Iterator[Batch]:
+        assigned: list[Grant] = []
+        for account_id, future in self.each("role_details", self.recall.privileged(), self.user_role, whole):
+            try:
+                detail = decode_detail(self.got(part, "role_details", future.result()))
+                assigned += assigned_of(account_id, detail)
+            except (AuthError, Unreachable):
+                raise
+            except SourceError as error:
+                # not there any more: the next poll tells what became of the account
+                if not (isinstance(error, Refused) and error.gone):
+                    part.fault(str(error))
+            except ValueError as error:
+                part.fault(f"role of user {account_id}: {error}")
+        self.count("role_details", len(assigned))
+        if assigned:
+            yield DetailsRead(assigned)
+
+    # asking
+
+    def pages(
+        self,
+        part: Part,
+        kind: str,
+        ask: Callable[[int], Ask],
+        size: int,
+        first: Future[Answer[Page | list[Raw]]] | None = None,
+    ) -> Iterator[tuple[int, list[Raw], Meta]]:
+        """Every page, by what each says of the total: a list may grow or shrink while it is read."""
+        total = 1
+        upcoming = 1 if first is None else 2
+
+        def following() -> Ask | None:
+            nonlocal upcoming
+            if upcoming > total:
+                return None
+            upcoming += 1
+            self.asking(kind)
+            return ask(upcoming - 1)
+
+        later = (future for _, future in self.reader.ahead(following, decode_page))
+        before: list[bytes] = []
+        for number, future in enumerate(chain(() if first is None else (first,), later), 1):
+            page = self.got(part, kind, future.result())
+            data, meta = self.records(page, ask(number).path), meta_of(page, ask(number))
+            total, ends = meta.totalPages, [hashlib.sha256(raw).digest() for raw in (*data[:1], *data[-1:])]
+            if first is None and meta.totalItems is not None:
+                self.proof.totals[kind] = meta.totalItems
+            if number <= total:
+                _refuse_repeated(ask(number), meta, number, repeated=number > 1 and ends == before)
+                _expect_full(part, meta, number, len(data), size)
+            if number <= total or ends != before:
+                yield number, data, meta
+            if number >= total:
+                return  # past the end comes the last page again, never an empty one (API v2)
+            before = ends
+
+    def records(self, page: Page | list[Raw], where: str) -> list[Raw]:
+        """Some consumers of the API saw errors sent with status 200."""
+        if isinstance(page, list):
+            return page
+        if page.success is False or page.data is None:
+            said = self.reader.clean(msgspec.json.encode(page.errors or page.error))
+            raise SourceError(f"GET {where}: answered 200 without records: {said}")
+        return page.data
+
+
+def _member_id(raw: Raw) -> str:
+    member = decode_member(raw)
+    if not member.id:
+        raise ValueError("the id is empty")
+    return member.id
+
+
+def meta_of(page: Page | list[Raw], ask: Ask) -> Meta:
+    if isinstance(page, list) or page.meta is None:
+        raise SourceError(f"{ask}: without `meta` there is no telling how many pages there are")
+    return page.meta
+
+
+def _refuse_repeated(ask: Ask, meta: Meta, number: int, *, repeated: bool) -> None:
+    if meta.page not in (None, number):
+        raise SourceError(f"{ask} of {meta.totalPages}: the answer is page {meta.page}")
+    if repeated:
+        raise SourceError(f"{ask} of {meta.totalPages}: the answer repeats the page before")
+
+
+def _expect_full(part: Part, meta: Meta, number: int, records: int, size: int) -> None:
+    """Only the last page may be short. (A repeated `data` key would silently win over the first.)"""
+    expected = meta.itemsPerPage or size
+    if number < meta.totalPages and records < expected:
+        part.fault(f"page {number} of {meta.totalPages} holds {records} records instead of {expected}")

@@ -1,0 +1,414 @@
+"""A LearnWorlds school, read through Truto: by its unified user directory, its proxy, or its MCP server.
+
+The three give the same accounts, since LearnWorlds' own record lies in each of their answers and is read first.
+Nothing is ever written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+from urllib.parse import quote, urlsplit
+
+import httpx
+import msgspec
+from msgspec import Raw, Struct
+
+from monitor.domain.observed import Account, Activity, Grant
+from monitor.domain.reading import (
+    AccountsRead,
+    Batch,
+    Clock,
+    GroupsRead,
+    Outcome,
+    Progress,
+    Proof,
+    Recall,
+    RolesRead,
+    Scope,
+    ScopeEnded,
+)
+from monitor.errors import SourceError
+from monitor.sources.http import Ask, Inline, RateGate, Reader, Refused, open_client
+from monitor.sources.learnworlds_pages import SchoolPolling
+from monitor.sources.learnworlds_records import KEPT_FIELDS, decode_member
+from monitor.sources.scopes import Part, decoded, silent
+from monitor.sources.truto_api import (
+    MOST_PER_PAGE,
+    RECONNECT,
+    Native,
+    Proxy,
+    TrutoPage,
+    TrutoToken,
+    Unified,
+    Way,
+    native_page,
+    one_of,
+)
+from monitor.sources.truto_mcp import Mcp
+from monitor.sources.truto_records import IntegratedAccount, RoleList, decode_integrated
+
+Api = Literal["unified", "proxy", "mcp"]
+CUSTOM = "/custom/v2"  # what follows goes to LearnWorlds' own API, with the credentials that Truto holds
+MOST_PAGES = 20_000
+MOST_EMPTY_PAGES = 20  # in a row; an empty page with a cursor is no end
+
+STATES = {
+    "needs_reauth": f"LearnWorlds refused the credentials that Truto holds: {RECONNECT}",
+    "connecting": "the connection was begun and not finished: finish it in Truto",
+    "validation_error": "LearnWorlds did not accept what was entered: connect the school again in Truto",
+    "post_install_error": "Truto could not finish setting it up: see its last error in Truto, and connect it again",
+}
+
+Pool = Callable[[int], Executor]
+
+
+class Truto:
+    """The source of one integrated account. `rate`: LearnWorlds' limit, narrower than Truto's own 50 in 10 s."""
+
+    def __init__(
+        self,
+        name: str,
+        url: str = "https://api.truto.one",
+        token: str | None = None,
+        integrated_account: str | None = None,
+        *,
+        api: Api = "unified",
+        mcp_url: str | None = None,
+        clock: Clock,
+        rate: tuple[int, float] = (30, 10.0),
+        confirm_limit: int = 200,
+        kept_fields: Iterable[str] = KEPT_FIELDS,
+        read_members: bool = True,
+        read_details: bool = False,
+        pages_ahead: int = 4,
+        transport: httpx.BaseTransport | None = None,
+        progress: Progress | None = None,
+        pool: Pool = ThreadPoolExecutor,
+    ) -> None:
+        """`mcp_url` lies below `url`, since the token is sent there."""
+        self.name, self.proof = name, Proof()
+        self._url, self._api, self._mcp = url.strip().rstrip("/"), api, (mcp_url or "").strip()
+        self._path = urlsplit(self._mcp).path
+        self._token = TrutoToken(token, self._mcp, self._path.rpartition("/")[2])
+        self._clock, self._gate = clock, RateGate(clock, *rate)
+        self._transport, self._pool, self._ahead = transport, pool, max(1, pages_ahead)
+        self._settings = Settings(
+            integrated_account,
+            confirm_limit,
+            frozenset(kept_fields),
+            read_members and integrated_account is not None,
+            read_details and integrated_account is not None,
+            progress or silent,
+        )
+
+    def read(self, recall: Recall) -> Iterator[Batch]:
+        way = self._way()
+        self.proof = Proof(endpoint=self._url + way.endpoint)
+        with self._reader(self.proof) as reader:
+            yield from _Reading(reader, recall, self._settings, way).all()
+
+    def check(self) -> str | None:
+        """What is wrong with the connection and what to do, or None. Asks for one record of each kind."""
+        with self._reader(Proof()) as reader:
+            try:
+                return _Reading(reader, _Nobody(), self._settings, self._way()).check()
+            except SourceError as error:
+                return str(error)
+
+    def _way(self) -> Way:
+        if self._api == "mcp":
+            return Mcp(self._path, self._token)
+        account = self._settings.integrated_account or ""
+        return Unified(account) if self._api == "unified" else Proxy(account)
+
+    @contextmanager
+    def _reader(self, proof: Proof) -> Iterator[Reader]:
+        pool = self._pool(self._ahead) if self._ahead > 1 else Inline()
+        accept = {"Accept": "application/json, text/event-stream"} if self._api == "mcp" else {}
+        with open_client(self._transport, accept) as client:
+            if self._api == "mcp":
+                client.event_hooks = {"response": [partial(_keep_session, client)]}
+            reader = Reader(
+                client, self._gate, self._clock, proof, base=self._url, credentials=self._token,
+                explain=self._token.explain, pool=pool, ahead=self._ahead,
+            )  # fmt: skip
+            try:
+                yield reader
+            finally:
+                reader.close()
+
+
+def _keep_session(client: httpx.Client, response: httpx.Response) -> None:
+    """A server that gives out a session wants it with every later request (MCP, Streamable HTTP)."""
+    session = response.headers.get("mcp-session-id")
+    if session and session.isascii() and session.isprintable():
+        client.headers["Mcp-Session-Id"] = session
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    integrated_account: str | None
+    confirm_limit: int
+    kept_fields: Collection[str]
+    read_members: bool
+    read_details: bool
+    progress: Progress
+
+
+class Shown(Struct):
+    """As much of a record as says whether its user is suspended, unified or LearnWorlds' own."""
+
+    id: str
+    is_suspended: bool | None = None
+    status: str | None = None
+    remote_data: Shown | None = None
+
+    @property
+    def suspended(self) -> bool:
+        own = self.remote_data or self
+        return self.status == "inactive" if own.is_suspended is None else own.is_suspended
+
+
+_shown = msgspec.json.Decoder(Shown).decode
+
+
+class _Reading(SchoolPolling):
+    """One poll of a school through Truto."""
+
+    def __init__(self, reader: Reader, recall: Recall, settings: Settings, way: Way) -> None:
+        super().__init__(reader, recall, settings.confirm_limit, settings.progress)
+        self.settings, self.way = settings, way
+        self.roles = RoleList(())
+        self.digests_hold = False  # until the roles were read whole: without them a role has no id
+        self.witness: Raw | None = None  # a user that a page has shown
+        self.suspended: str | None = None  # one of those that are suspended
+        self.custom = False  # whether single accounts are asked for through /custom/
+
+    def all(self) -> Iterator[Batch]:
+        try:
+            self.begin()
+        except SourceError as error:
+            self.over = str(error)
+        yield from self.scope(Scope.ROLES, self.read_roles)
+        yield from self.scope(Scope.USERS, self.read_users)
+        yield from self.scope(Scope.GROUPS, self.read_groups)
+        if self.settings.read_members:
+            yield from self.read_members()
+        if self.settings.read_details:
+            yield from self.scope(Scope.DETAILS, self.read_details)
+
+    def begin(self) -> None:
+        """Raises SourceError when nothing can be read: an account that lost its connection is no empty school."""
+        if self.settings.integrated_account is not None:
+            ask = Ask(f"/integrated-account/{quote(self.settings.integrated_account, safe='')}")
+            self.asking("integrated_account")
+            found = self.got(Part(), "integrated_account", self.reader.fetch(ask, decode_integrated))
+            if found.status != "active":
+                raise SourceError(self._inactive(found))
+        self.way.begin(self.reader)
+        self.proof.filters = dict(self.way.filters)
+
+    def _inactive(self, found: IntegratedAccount) -> str:
+        advice = STATES.get(found.status or "", "see what Truto's dashboard says of it")
+        said = f" (last error: {self.reader.clean(msgspec.json.encode(found.last_error))})" if found.last_error else ""
+        return f"the integrated account is {found.status or 'without a status'}: {advice}{said}"
+
+    def check(self) -> str | None:
+        self.begin()
+        missing = self.way.missing if isinstance(self.way, Mcp) else ()
+        if missing:
+            return f"the MCP server lacks {', '.join(missing)}: make one in Truto whose methods include read"
+        for kind in ("users", "roles", "groups"):
+            page = self.reader.fetch(self.way.listing(kind, None, limit=1), partial(self.way.page, kind)).value
+        if self.settings.read_members and page.records:
+            group, _ = self.way.group(page.records[0])
+            try:
+                self.reader.fetch(self.members_page(group.id), bytes)
+            except Refused as error:
+                return _no_members(error) if _forbidden(error) else None
+        return None
+
+    # lists
+
+    def listed(self, part: Part, kind: str) -> Iterator[tuple[int, TrutoPage]]:
+        """Every page, until there is no cursor. Each has to bring something new, or they would never end."""
+        cursor: str | None = None
+        cursors, pages, empty = set[str](), set[bytes](), 0
+        for number in range(1, MOST_PAGES + 1):
+            ask = self.way.listing(kind, cursor)
+            self.asking(kind)
+            page = self.got(part, kind, self.reader.fetch(ask, partial(self.way.page, kind)))
+            self.count(kind, len(page.records))
+            if page.fault:
+                part.fault(f"{kind}, page {number}: {page.fault}")
+            digest = hashlib.sha256(b"\n".join(page.records)).digest()
+            if page.records and digest in pages:
+                raise SourceError(f"{kind}, page {number}: it repeats an earlier page")
+            yield number, page
+            if page.cursor is None:
+                return
+            empty = 0 if page.records else empty + 1
+            if empty > MOST_EMPTY_PAGES:
+                raise SourceError(f"{kind}, page {number}: {empty} empty pages in a row, each with a cursor")
+            if page.cursor in cursors:
+                raise SourceError(f"{kind}, page {number}: its cursor was given before, so the pages go round")
+            cursors.add(page.cursor)
+            pages.add(digest)
+            cursor = page.cursor
+        raise SourceError(f"{kind}: more than {MOST_PAGES} pages")
+
+    # roles
+
+    def read_roles(self, part: Part) -> Iterator[Batch]:
+        roles = [
+            role
+            for number, page in self.listed(part, "roles")
+            for role in decoded(page.records, self.way.role, part, f"page {number}")
+        ]
+        yield RolesRead(roles)
+        if not part.faults:
+            self.roles, self.digests_hold = RoleList(roles), True
+
+    # users
+
+    def read_users(self, part: Part) -> Iterator[Batch]:
+        for number, page in self.listed(part, "users"):
+            self._look_for_witnesses(page.records)
+            self.progress("users", self.proof.records["users"], None)
+            seen = self.accounts(page.records, part, f"page {number}")
+            if seen:
+                yield AccountsRead(seen)
+        if not (self.way.shows_suspended or self.suspended):
+            part.fault("nothing tells Truto to show suspended users, so some may be missing")
+        if not part.faults:
+            yield from self.confirm(part)
+
+    # confirmation
+
+    def _look_for_witnesses(self, records: list[Raw]) -> None:
+        self.witness = records[-1] if records else self.witness
+        if self.suspended is None:
+            self.suspended = next((s.id for s in map(_try_shown, records) if s and s.suspended), None)
+
+    def witness_id(self) -> str | None:
+        """One that is suspended, if there is any: where even those are found, a 404 does not mean "hidden"."""
+        if self.suspended is not None:
+            return self.suspended
+        shown = None if self.witness is None else _try_shown(self.witness)
+        return shown.id if shown else None
+
+    def ask_witness(self, part: Part) -> None:
+        """Where nobody suspended was shown, LearnWorlds is asked itself: its flag for them is documented."""
+        if self.suspended is None:
+            if self._custom_answers(part):
+                return
+            self.disbelief = "no suspended account was shown, so it may be suspended and hidden"
+        super().ask_witness(part)
+
+    def _custom_answers(self, part: Part) -> bool:
+        """Whether /custom/ finds the witness: then the missing are asked for there, and so was the witness."""
+        witness = self.witness_id()
+        if witness is None or self.settings.integrated_account is None:
+            return False
+        self.asking("confirm")
+        try:
+            body = self.got(part, "confirm", self.reader.fetch(self._custom_user(witness), one_of))
+        except Refused:
+            return False
+        self.custom = decode_member(body).id == witness
+        return self.custom
+
+    def user(self, account_id: str) -> Ask:
+        return self._custom_user(account_id) if self.custom else self.way.user(account_id)
+
+    def one(self, body: bytes) -> bytes:
+        return one_of(body) if self.custom else self.way.one(body)
+
+    def account_in(self, raw: Raw) -> tuple[Account, Activity]:
+        way = NATIVE if self.custom else self.way
+        account, activity, by = way.account(raw, self.roles, self.settings.kept_fields)
+        if by is not None:
+            self.proof.matched[by] = self.proof.matched.get(by, 0) + 1
+        return account, activity
+
+    # groups
+
+    def read_groups(self, part: Part) -> Iterator[Batch]:
+        """What was read of them is told even when the list broke off."""
+        managers: dict[Grant, None] = {}
+        broken: SourceError | None = None
+        try:
+            for number, page in self.listed(part, "groups"):
+                for group, managed in decoded(page.records, self.way.group, part, f"page {number}"):
+                    self.groups[group.id] = group
+                    managers.update(dict.fromkeys(managed))
+                self.progress("groups", len(self.groups), None)
+        except SourceError as error:
+            broken = error
+        if part.answers:
+            yield GroupsRead(list(self.groups.values()), list(managers))
+        if broken is not None:
+            raise broken
+
+    # members and role details, which only LearnWorlds' own API has
+
+    def read_members(self) -> Iterator[Batch]:
+        """Where the first group is refused, so are all: that is one fault, and not one for each group."""
+        groups = list(self.groups)
+        for done, (group_id, future) in enumerate(self.each("members", groups, self.members_page, native_page), 1):
+            refused = future.exception() if done == 1 else None
+            if isinstance(refused, Refused) and _forbidden(refused):
+                yield ScopeEnded(Scope.MEMBERS, Outcome.FAILED, _no_members(refused))
+                return
+            yield from self.scope(Scope.members(group_id), partial(self.members_of, group_id, future))
+            self.progress("members", done, len(groups))
+
+    def members_page(self, group_id: str, number: int = 1) -> Ask:
+        return self._custom(f"/user_groups/{quote(group_id, safe='')}/users", items_per_page=MOST_PER_PAGE, page=number)
+
+    def user_role(self, account_id: str) -> Ask:
+        return self._custom(f"/users/{quote(account_id, safe='')}/user-role")
+
+    def _custom_user(self, account_id: str) -> Ask:
+        return self._custom(f"/users/{quote(account_id, safe='')}", include_suspended="true")
+
+    def _custom(self, path: str, **params: str | int) -> Ask:
+        return Ask(CUSTOM + path, {"integrated_account_id": self.settings.integrated_account or "", **params})
+
+
+def _try_shown(raw: Raw) -> Shown | None:
+    try:
+        return _shown(raw)
+    except ValueError:
+        return None
+
+
+def _forbidden(error: Refused) -> bool:
+    """That there is no such way to LearnWorlds, or that it is closed; not that a group has no members."""
+    return error.status in (403, 405) or (error.status == 404 and "users not found" not in (error.said or "").lower())
+
+
+def _no_members(error: Refused) -> str:
+    return f"not read: {error}. Where Truto may not read the members of groups, set members = false in the config"
+
+
+class _Nobody:
+    """Remembers nothing: for a look that is no poll."""
+
+    def known(self, raw_digest: bytes) -> bool:
+        return False
+
+    def missing(self, limit: int) -> tuple[list[str], int]:
+        return [], 0
+
+    def privileged(self) -> list[str]:
+        return []
+
+
+NATIVE = Native()
