@@ -4,5 +4,6 @@ from monitor.simulator.faults import Fault, Faults
 from monitor.simulator.school import School
 from monitor.simulator.server import SchoolServer
 from monitor.simulator.story import SMALLEST, STORY, Expected, Step
+from monitor.simulator.truto import TrutoServer
 
-__all__ = ["SMALLEST", "STORY", "Expected", "Fault", "Faults", "School", "SchoolServer", "Step"]
+__all__ = ["SMALLEST", "STORY", "Expected", "Fault", "Faults", "School", "SchoolServer", "Step", "TrutoServer"]

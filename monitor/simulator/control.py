@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, cast, get_args
+from typing import Any
 
-from monitor.simulator.faults import Faults, Kind
+from monitor.simulator.faults import Faults
 
 PREFIX = "/simulator/"
 _NUMBERS: Mapping[str, Callable[[str], float]] = {"page": int, "times": int, "after": int, "seconds": float}
@@ -36,8 +36,8 @@ def _fault(query: Mapping[str, str], faults: Faults) -> Said:
     kind, unknown = query.get("kind", ""), sorted(set(query) - set(_HOW))
     if unknown:
         return 400, {"error": f"there is no {', '.join(unknown)}; there are {', '.join(_HOW)}"}
-    if kind not in get_args(Kind):
-        return 400, {"error": f'there is no fault "{kind}"; there are {", ".join(get_args(Kind))}'}
+    if kind not in faults.kinds:
+        return 400, {"error": f'there is no fault "{kind}"; there are {", ".join(faults.kinds)}'}
     try:
         how: dict[str, Any] = {k: number(query[k]) for k, number in _NUMBERS.items() if k in query}
     except ValueError:
@@ -46,5 +46,5 @@ def _fault(query: Mapping[str, str], faults: Faults) -> Said:
         re.compile(query.get("path", ""))
     except re.error as error:
         return 400, {"error": f'"{query["path"]}" is no regular expression: {error}'}
-    fault = faults.add(cast(Kind, kind), query.get("path", ""), retry_after=query.get("retry_after"), **how)
+    fault = faults.add(kind, query.get("path", ""), retry_after=query.get("retry_after"), **how)
     return 200, {"happened": f"{kind} on the next {fault.times} requests of {fault.path or 'any path'}"}

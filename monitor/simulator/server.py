@@ -13,15 +13,14 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
-from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
 from monitor.simulator.control import PREFIX, control
 from monitor.simulator.faults import Fault, Faults
+from monitor.simulator.loopback import Asked, Loopback, Reply
 from monitor.simulator.school import School, User
 
 API = "/admin/api"
@@ -33,28 +32,7 @@ Shape = Literal["array", "data"]
 _encode = msgspec.json.encode
 
 
-@dataclass(frozen=True)
-class Reply:
-    status: int
-    body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
-    cut: bool = False
-    content_type: str = "application/json"
-
-
-@dataclass(frozen=True)
-class Asked:
-    method: str
-    path: str
-    query: dict[str, str]
-
-    @property
-    def page(self) -> int:
-        given = self.query.get("page", "1")
-        return max(int(given), 1) if given.isdigit() else 1
-
-
-class SchoolServer:
+class SchoolServer(Loopback):
     """Serves a school on loopback while the `with` block lasts. `clock` gives Unix time in seconds."""
 
     def __init__(
@@ -69,29 +47,15 @@ class SchoolServer:
         on_next: Callable[[], str] | None = None,
     ) -> None:
         """`rate`: requests and seconds, None for no limit. `on_next`: what POST /simulator/next does."""
+        super().__init__(port)
         self.school, self.clock, self.rate, self.shape = school, clock, rate, members_shape
         self.lifetime, self.on_next = token_lifetime, on_next
         self.client_id, self.client_secret, self.token = CLIENT_ID, secrets.token_hex(16), secrets.token_hex(20)
         self.faults = Faults()
-        self.log: list[Asked] = []
         self.refused = False  # after "revoke" the secret is worth nothing
         self._tokens: dict[str, float] = {self.token: float("inf")}
         self._recent: deque[float] = deque()
         self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._http = _Http(("127.0.0.1", port), self)
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
-
-    def __enter__(self) -> SchoolServer:
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
 
     def answer(self, asked: Asked, headers: Any, body: bytes) -> Reply | None:
         """What goes back; None ends the connection without a word."""
@@ -310,43 +274,3 @@ def _spoilt(reply: Reply, fault: Fault | None) -> Reply:
     if kind == "wrong-type":
         return Reply(reply.status, re.sub(rb'"created":[\d.e+]+', b'"created":"yesterday"', reply.body, count=1))
     return reply
-
-
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, address: tuple[str, int], school: SchoolServer) -> None:
-        self.school = school
-        super().__init__(address, _Handler)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hung up is its own business."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Http
-    timeout = 60
-    disable_nagle_algorithm = True
-
-    def _respond(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        parts = urlsplit(self.path)
-        query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-        reply = self.server.school.answer(Asked(self.command, parts.path, query), self.headers, body)
-        if reply is None:
-            self.close_connection = True
-            return
-        self.send_response(reply.status)
-        self.send_header("Content-Type", reply.content_type)
-        self.send_header("Content-Length", str(len(reply.body)))
-        for name, value in reply.headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(reply.body[: len(reply.body) // 2] if reply.cut else reply.body)
-        self.close_connection = self.close_connection or reply.cut
-
-    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _respond
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Said nowhere: `SchoolServer.log` knows."""

@@ -215,6 +215,8 @@ class TrutoToken:
         if status == 401:
             return AuthError(f"{ask}: {_REMOTE_401 if remote else _OWN_401}: {words}")
         who, advice = ("LearnWorlds, through Truto,", _REMOTE) if remote else ("Truto", _OWN)
+        if ask.json is not None:  # an MCP server
+            advice = advice | _MCP
         message = f"{ask}: {who} answers HTTP {status}: {words}{advice.get(status, '')}"
         kind = Refused if remote else OwnRefused
         return kind(message, status, words, retry=worth_a_retry(status, after), after=after)
@@ -236,6 +238,7 @@ _REMOTE = {
     403: ". What Truto is connected as may not read this: check the school's plan and the API client in LearnWorlds",
     429: ". Something else may use the same API client: lower the rate in the config",
 }
+_MCP = {404: ". There is no such MCP server: it may have expired; make one in Truto and put its address in mcp_url"}
 _OWN = {
     403: ". The token may not do this: check what it is allowed to in Truto",
     404: ". Truto has no such resource or account for this token: check integrated_account_id in the config",
