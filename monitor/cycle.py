@@ -186,7 +186,7 @@ def seal(staging: Staging, watched: Watched, now: datetime) -> Snapshot:
     """The snapshot with its outcome: what was seen, and whether that was all."""
     scopes = tuple(staging.scopes.values())
     outcome = outcome_of(scopes)
-    broken = [f"{s.name}: {s.reason}" for s in scopes if s.outcome is not Outcome.COMPLETE]
+    broken = [f"{s.name}: {s.reason}" for s in scopes if s.outcome not in (Outcome.COMPLETE, Outcome.UNREAD)]
     error = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "") or None
     return Snapshot(
         watched.source.name, outcome, staging.at, now, scopes, watched.source.proof,
@@ -199,7 +199,7 @@ def outcome_of(scopes: Sequence[ScopeEnded]) -> Outcome:
 
     A scope that is quarantined quarantines all: what is not believed in one place proves nothing in another.
     """
-    outcomes = {s.outcome for s in scopes}
+    outcomes = {s.outcome for s in scopes} - {Outcome.UNREAD}
     if Outcome.QUARANTINED in outcomes:
         return Outcome.QUARANTINED
     if outcomes == {Outcome.COMPLETE}:

@@ -15,7 +15,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,7 +36,7 @@ from monitor.deliver.preview import page
 from monitor.domain.finding import EventKind
 from monitor.domain.reading import Clock
 from monitor.errors import ConfigError
-from monitor.simulator import SMALLEST, STORY, School, SchoolServer
+from monitor.simulator import SMALLEST, STORY, School, SchoolServer, TrutoServer
 from monitor.store import queries
 
 MARK = ".made-by-access-monitor-demo"
@@ -94,8 +95,8 @@ class StoryClock:
         return self.real.monotonic()
 
 
-def serve(users: int, port: int, seed: int, rate: str) -> None:
-    """Runs the simulated school until Ctrl-C."""
+def serve(users: int, port: int, seed: int, rate: str, *, truto: bool = False) -> None:
+    """Runs the simulated school until Ctrl-C, with Truto in front of it if that is wanted."""
     allowed = None if rate == "off" else _rate(rate)
     school = School(users=users, seed=seed, now=time.time())
     steps = iter(STORY if users >= SMALLEST else ())
@@ -107,7 +108,10 @@ def serve(users: int, port: int, seed: int, rate: str) -> None:
         step.apply(school, time.time())
         return " ".join((step.title + ":", *step.sentences))
 
-    with SchoolServer(school, clock=time.time, port=port, rate=allowed, on_next=following) as server:
+    with (
+        SchoolServer(school, clock=time.time, port=port, rate=allowed, on_next=following) as server,
+        _in_front_of(server, port and port + 1) if truto else nullcontext(),
+    ):
         console().print(
             f"A school of {users} users answers at {server.url}\n"
             f'  client_id = "{server.client_id}"\n  client secret {server.client_secret}\n'
@@ -120,6 +124,20 @@ def serve(users: int, port: int, seed: int, rate: str) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         stop.wait()
+
+
+@contextmanager
+def _in_front_of(server: SchoolServer, port: int) -> Iterator[None]:
+    with TrutoServer(server, port=port) as truto:
+        console().print(
+            f'The same school through Truto; put this into the config:\n\n'
+            f'  [[sources]]\n  name = "school-through-truto"\n  kind = "truto"\n  url = "{truto.url}"\n'
+            f'  token = {{ env = "TRUTO_TOKEN" }}\n  integrated_account_id = "{truto.account}"\n\n'
+            f'and api = "proxy", or api = "mcp" with mcp_url = {{ env = "TRUTO_MCP_URL" }}. Before:\n\n'
+            f"  export TRUTO_TOKEN={truto.token}\n  export TRUTO_MCP_URL={truto.mcp_url}\n",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+        yield
 
 
 def _rate(text: str) -> tuple[int, float]:

@@ -93,6 +93,7 @@ def simulate(
     port: Annotated[int, typer.Option(help="0 takes any free port.", min=0, max=65535)] = 8787,
     seed: Annotated[int, typer.Option(help="The same seed gives the same school.")] = 1,
     rate: Annotated[str, typer.Option(help="Requests allowed, like LearnWorlds' 30/10s; off for none.")] = "30/10s",
+    truto: Annotated[bool, typer.Option("--truto", help="Put a simulated Truto in front of it as well.")] = False,
 ) -> None:
     """Start a simulated LearnWorlds school on loopback, to try everything without an account.
 
@@ -101,7 +102,7 @@ def simulate(
     """
     from monitor.cli.demo import serve
 
-    serve(users, port, seed, rate)
+    serve(users, port, seed, rate, truto=truto)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from monitor.config.sources import (
     LearnWorldsSource,
     SourceConfig,
     TableSource,
+    TrutoSource,
     WatchedSource,
 )
 
@@ -39,6 +40,7 @@ __all__ = [
     "SlackWebhookReceiver",
     "SourceConfig",
     "TableSource",
+    "TrutoSource",
     "WatchedSource",
     "load",
 ]

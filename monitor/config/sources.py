@@ -123,5 +123,31 @@ class FileSource(TableSource):
         return self
 
 
-SourceConfig = Annotated[LearnWorldsSource | FileSource, Field(discriminator="kind")]
-SOURCES: dict[str, type[WatchedSource]] = {"learnworlds": LearnWorldsSource, "file": FileSource}
+class TrutoSource(WatchedSource):
+    kind: Literal["truto"]
+    api: Literal["unified", "proxy", "mcp"] = "unified"
+    url: Address = "https://api.truto.one"
+    token: Secret | None = None
+    integrated_account_id: Annotated[str, Field(min_length=1)] | None = None
+    mcp_url: Secret | None = None
+    rate: Rate = (30, 10.0)
+    fields: list[str] = ["company"]
+    members: Bool = True
+    role_details: Bool = False
+    confirm_limit: Annotated[Int, Field(ge=0, le=10000)] = 200
+
+    @model_validator(mode="after")
+    def _a_way_in(self) -> TrutoSource:
+        if self.api == "mcp" and self.mcp_url is None:
+            raise ValueError('needs mcp_url for api = "mcp"')
+        if self.api != "mcp" and (self.token is None or self.integrated_account_id is None):
+            raise ValueError(f'needs token and integrated_account_id for api = "{self.api}"')
+        if self.integrated_account_id is not None and self.token is None:
+            raise ValueError("has an integrated_account_id, which is of no use without token")
+        return self
+
+
+SourceConfig = Annotated[LearnWorldsSource | FileSource | TrutoSource, Field(discriminator="kind")]
+SOURCES: dict[str, type[WatchedSource]] = {
+    "learnworlds": LearnWorldsSource, "file": FileSource, "truto": TrutoSource,
+}  # fmt: skip

@@ -150,7 +150,7 @@ def of_outcome(
     if snapshot.outcome.value == "complete":
         yield from of_operations(key, f"{source} can be read whole again", "Nothing.", (), routes, source, now)
         return
-    broken = [f"{s.name}: {s.reason}" for s in snapshot.scopes if s.reason]
+    broken = [f"{s.name}: {s.reason}" for s in snapshot.scopes if s.reason and s.outcome.value != "unread"]
     yield from of_operations(
         key, f"{source} could not be read whole: the poll was {snapshot.outcome.value}",
         "Findings of what was not read stay as they were. Run `access-monitor check` to see whether it can be reached.",

@@ -16,6 +16,7 @@ class Outcome(StrEnum):
     PARTIAL = "partial"
     QUARANTINED = "quarantined"
     FAILED = "failed"
+    UNREAD = "unread"  # of a scope: not asked for, or there is no way to; that breaks nothing, and proves nothing
 
     @property
     def applies(self) -> bool:
@@ -121,6 +122,10 @@ class Recall(Protocol):
 
     def privileged(self) -> list[str]:
         """Ids of the accounts that are privileged as of this poll."""
+        ...
+
+    def had_members(self) -> bool:
+        """Whether an earlier poll read the members of any group."""
         ...
 
 

@@ -232,8 +232,7 @@ class _Reading(SchoolPolling):
         yield from self.scope(Scope.ROLES, self.read_roles)
         yield from self.scope(Scope.USERS, self.read_users)
         yield from self.scope(Scope.GROUPS, self.read_groups)
-        if self.settings.read_members:
-            yield from self.read_members()
+        yield from self.read_members() if self.settings.read_members else self.no_members()
         if self.settings.read_details:
             yield from self.scope(Scope.DETAILS, self.read_details)
 

@@ -15,7 +15,16 @@ import msgspec
 from msgspec import Raw
 
 from monitor.domain.observed import Grant, Group
-from monitor.domain.reading import Batch, DetailsRead, MembersRead, Progress, Recall, Scope
+from monitor.domain.reading import (
+    Batch,
+    DetailsRead,
+    MembersRead,
+    Outcome,
+    Progress,
+    Recall,
+    Scope,
+    ScopeEnded,
+)
 from monitor.errors import AuthError, SourceError
 from monitor.sources.http import Answer, Ask, Reader, Refused, Unreachable
 from monitor.sources.learnworlds_records import Meta, Page, assigned_of, decode_detail, decode_member, decode_page
@@ -38,6 +47,9 @@ class SchoolPolling(Polling):
         raise NotImplementedError
 
     # members
+
+    def no_members(self) -> Iterator[Batch]:
+        yield ScopeEnded(Scope.MEMBERS, Outcome.UNREAD, "the config says members = false")
 
     def read_members(self) -> Iterator[Batch]:
         """The first page of several groups is fetched ahead; the further pages of a group, while it is read."""

@@ -210,6 +210,9 @@ class Nothing:
     def privileged(self) -> list[str]:
         return []
 
+    def had_members(self) -> bool:
+        return False
+
 
 def faults_of(batches: Iterable[Batch]) -> str | None:
     """What a check says: everything that a poll would stumble over, or None."""

@@ -38,6 +38,7 @@ from monitor.sources.http import Ask, Inline, RateGate, Reader, Refused, open_cl
 from monitor.sources.learnworlds_pages import SchoolPolling
 from monitor.sources.learnworlds_records import KEPT_FIELDS, decode_member
 from monitor.sources.scopes import Part, decoded, silent
+from monitor.sources.table import Nothing
 from monitor.sources.truto_api import (
     MOST_PER_PAGE,
     RECONNECT,
@@ -64,6 +65,10 @@ STATES = {
     "validation_error": "LearnWorlds did not accept what was entered: connect the school again in Truto",
     "post_install_error": "Truto could not finish setting it up: see its last error in Truto, and connect it again",
 }
+
+NO_TOOL = "no tool of the MCP server tells the members of a group; with token and integrated_account_id they are read"
+
+NO_MANAGERS = 'without remote_data nobody knows who manages it; api = "proxy" reads it'
 
 Pool = Callable[[int], Executor]
 
@@ -102,7 +107,7 @@ class Truto:
             integrated_account,
             confirm_limit,
             frozenset(kept_fields),
-            read_members and integrated_account is not None,
+            read_members,
             read_details and integrated_account is not None,
             progress or silent,
         )
@@ -117,7 +122,7 @@ class Truto:
         """What is wrong with the connection and what to do, or None. Asks for one record of each kind."""
         with self._reader(Proof()) as reader:
             try:
-                return _Reading(reader, _Nobody(), self._settings, self._way()).check()
+                return _Reading(reader, Nothing(), self._settings, self._way()).check()
             except SourceError as error:
                 return str(error)
 
@@ -198,8 +203,7 @@ class _Reading(SchoolPolling):
         yield from self.scope(Scope.ROLES, self.read_roles)
         yield from self.scope(Scope.USERS, self.read_users)
         yield from self.scope(Scope.GROUPS, self.read_groups)
-        if self.settings.read_members:
-            yield from self.read_members()
+        yield from self.read_members() if self.settings.read_members else self.no_members()
         if self.settings.read_details:
             yield from self.scope(Scope.DETAILS, self.read_details)
 
@@ -226,7 +230,7 @@ class _Reading(SchoolPolling):
             return f"the MCP server lacks {', '.join(missing)}: make one in Truto whose methods include read"
         for kind in ("users", "roles", "groups"):
             page = self.reader.fetch(self.way.listing(kind, None, limit=1), partial(self.way.page, kind)).value
-        if self.settings.read_members and page.records:
+        if self.settings.read_members and self.settings.integrated_account and page.records:
             group, _ = self.way.group(page.records[0])
             try:
                 self.reader.fetch(self.members_page(group.id), bytes)
@@ -347,7 +351,9 @@ class _Reading(SchoolPolling):
             for number, page in self.listed(part, "groups"):
                 for group, managed in decoded(page.records, self.way.group, part, f"page {number}"):
                     self.groups[group.id] = group
-                    managers.update(dict.fromkeys(managed))
+                    managers.update(dict.fromkeys(managed or ()))
+                    if managed is None:
+                        part.fault(f"group {group.id}: {NO_MANAGERS}")
                 self.progress("groups", len(self.groups), None)
         except SourceError as error:
             broken = error
@@ -361,13 +367,20 @@ class _Reading(SchoolPolling):
     def read_members(self) -> Iterator[Batch]:
         """Where the first group is refused, so are all: that is one fault, and not one for each group."""
         groups = list(self.groups)
+        if self.settings.integrated_account is None:
+            yield ScopeEnded(Scope.MEMBERS, self.outcome_without(), NO_TOOL)
+            return
         for done, (group_id, future) in enumerate(self.each("members", groups, self.members_page, native_page), 1):
             refused = future.exception() if done == 1 else None
             if isinstance(refused, Refused) and _forbidden(refused):
-                yield ScopeEnded(Scope.MEMBERS, Outcome.FAILED, _no_members(refused))
+                yield ScopeEnded(Scope.MEMBERS, self.outcome_without(), f"not read: {refused}")
                 return
             yield from self.scope(Scope.members(group_id), partial(self.members_of, group_id, future))
             self.progress("members", done, len(groups))
+
+    def outcome_without(self) -> Outcome:
+        """What was read before and cannot be any more is missing; what never could be was never promised."""
+        return Outcome.FAILED if self.recall.had_members() else Outcome.UNREAD
 
     def members_page(self, group_id: str, number: int = 1) -> Ask:
         return self._custom(f"/user_groups/{quote(group_id, safe='')}/users", items_per_page=MOST_PER_PAGE, page=number)
@@ -395,20 +408,7 @@ def _forbidden(error: Refused) -> bool:
 
 
 def _no_members(error: Refused) -> str:
-    return f"not read: {error}. Where Truto may not read the members of groups, set members = false in the config"
-
-
-class _Nobody:
-    """Remembers nothing: for a look that is no poll."""
-
-    def known(self, raw_digest: bytes) -> bool:
-        return False
-
-    def missing(self, limit: int) -> tuple[list[str], int]:
-        return [], 0
-
-    def privileged(self) -> list[str]:
-        return []
+    return f"{error}. Rules about members are unknown; if that is meant, set members = false in the config"
 
 
 NATIVE = Native()

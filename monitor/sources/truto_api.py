@@ -68,7 +68,7 @@ class Way(Protocol):
     def one(self, body: bytes) -> bytes: ...
     def account(self, raw: Raw, roles: RoleList, kept: Collection[str]) -> tuple[Account, Activity, str | None]: ...
     def role(self, raw: Raw) -> Role: ...
-    def group(self, raw: Raw) -> tuple[Group, list[Grant]]: ...
+    def group(self, raw: Raw) -> tuple[Group, list[Grant] | None]: ...
 
 
 class Listed:
@@ -109,7 +109,7 @@ class Native:
     def role(self, raw: Raw) -> Role:
         return role_of(decode_role(raw))
 
-    def group(self, raw: Raw) -> tuple[Group, list[Grant]]:
+    def group(self, raw: Raw) -> tuple[Group, list[Grant] | None]:
         return native_group(raw)
 
 
@@ -123,7 +123,7 @@ class Unified(Listed):
     def role(self, raw: Raw) -> Role:
         return unified_role(raw)
 
-    def group(self, raw: Raw) -> tuple[Group, list[Grant]]:
+    def group(self, raw: Raw) -> tuple[Group, list[Grant] | None]:
         return unified_group(raw)
 
 

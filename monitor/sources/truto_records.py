@@ -175,11 +175,12 @@ def unified_role(raw: Raw) -> Role:
     return _filled(role_of(decode_role(_with_id(unified.remote_data, unified.id))), fallback)
 
 
-def unified_group(raw: Raw) -> tuple[Group, list[Grant]]:
+def unified_group(raw: Raw) -> tuple[Group, list[Grant] | None]:
+    """Managers None: LearnWorlds' own record is missing, and nothing else tells who they are."""
     unified = _unified_group(raw)
     fallback = Group(unified.id, unified.name, unified.description, created=_time(unified.created_at))
     if not _is_record(unified.remote_data):
-        return fallback, []
+        return fallback, None
     group, managers = native_group(_with_id(unified.remote_data, unified.id))
     return _filled(group, fallback), managers
 
@@ -237,7 +238,7 @@ def _meant(ref: RoleRef, roles: RoleList) -> Held:
     role, by = roles.find(ref.id, ref.name or (None if level else ref.id), level)
     if role is None:
         return Held(level, ref.name, None, by)
-    return Held(role.access_level, role.title, role.id, by)
+    return Held(level or role.access_level, role.title, role.id, by)
 
 
 def _with(account: Account, held: Held) -> Account:

@@ -158,6 +158,7 @@ def _end(connection: Connection, table: str, key: str, source: int, ids: Sequenc
 
 def _scopes(connection: Connection, staging: Staging, settled: Settled, snapshot_id: int) -> None:
     names = [s.name for s, _ in settled.scopes] + [Scope.members(g) for g in settled.ended_groups]
+    names += settled.ended_scopes
     _end(connection, "scopes", "name", staging.source_id, names, snapshot_id)
     for scope, digest in settled.scopes:
         connection.exec_driver_sql(
@@ -206,5 +207,5 @@ def _proof_entry(
         "id": snapshot_id, "source": snapshot.source, "outcome": snapshot.outcome.value, **totals, "changes": changes,
         "requests": snapshot.proof.requests, "digest": snapshot.proof.root_digest, "rules": rules_digest[:16],
     }  # fmt: skip
-    broken = {s.name: s.reason for s in snapshot.scopes if s.outcome is not Outcome.COMPLETE}
+    broken = {s.name: s.reason for s in snapshot.scopes if s.outcome not in (Outcome.COMPLETE, Outcome.UNREAD)}
     return entry | ({"broken": dict(list(broken.items())[:50])} if broken else {})

@@ -54,6 +54,7 @@ class Settled:
     groups: list[GroupVersion] = field(default_factory=list)
     ended_groups: list[str] = field(default_factory=list)
     scopes: list[tuple[ScopeEnded, str | None]] = field(default_factory=list)
+    ended_scopes: list[str] = field(default_factory=list)
     removed: set[tuple[str, str]] = field(default_factory=set)  # (kind, id) of what vanished from a whole scope
 
 
@@ -395,3 +396,5 @@ def _scopes(staging: Staging, settled: Settled) -> None:
         digest = staging.members.get(group_id) if ended.name.startswith(Scope.MEMBERS) else None
         if recorded.get(ended.name) != (ended.outcome.value, ended.reason, digest):
             settled.scopes.append((ended, digest))
+    if Scope.MEMBERS in recorded and Scope.MEMBERS not in staging.scopes and whole(staging, Scope.GROUPS):
+        settled.ended_scopes.append(Scope.MEMBERS)  # they can be read again, each for itself

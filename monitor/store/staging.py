@@ -140,6 +140,9 @@ class Staging:
         )
         return [r[0] for r in rows]
 
+    def had_members(self) -> bool:
+        return bool(self.member_digests())
+
     # adding
 
     def add(self, batch: Batch) -> None:

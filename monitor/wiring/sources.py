@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 
-from monitor.config import Config, FileSource, LearnWorldsSource, SourceConfig, TableSource
+from monitor.config import Config, FileSource, LearnWorldsSource, SourceConfig, TableSource, TrutoSource
 from monitor.cycle import Watched
 from monitor.domain.reading import Clock, Progress, Source
+from monitor.errors import ConfigError
 from monitor.sources.rows import Columns
 from monitor.wiring.secrets import secret
 
 # A number moves when its kind starts to read the same records in another way: then every record is read anew.
-READERS = {"learnworlds": "1", "file": "1"}
+READERS = {"learnworlds": "1", "file": "1", "truto": "1"}
 
 
 def watched(config: Config, source: SourceConfig, key: str, clock: Clock, progress: Progress | None) -> Watched:
@@ -25,7 +26,12 @@ def watched(config: Config, source: SourceConfig, key: str, clock: Clock, progre
 
 def _decides(source: SourceConfig) -> object:
     """The settings that decide what an account looks like. Rows are compared as accounts, so only privilege counts."""
-    return source.fields if isinstance(source, LearnWorldsSource) else ()
+    match source:
+        case LearnWorldsSource():
+            return source.fields
+        case TrutoSource():
+            return source.fields, source.api
+    return ()
 
 
 def _built(config: Config, source: SourceConfig, key: str, clock: Clock, progress: Progress | None) -> Source:
@@ -35,6 +41,8 @@ def _built(config: Config, source: SourceConfig, key: str, clock: Clock, progres
             return _learnworlds(config, source, key, clock, progress)
         case FileSource():
             return _file(config, source, clock, progress)
+        case TrutoSource():
+            return _truto(config, source, key, clock, progress)
 
 
 def _learnworlds(
@@ -66,6 +74,30 @@ def _file(config: Config, source: FileSource, clock: Clock, progress: Progress |
         encoding=source.encoding, delimiter=source.delimiter, sheet=source.sheet, max_age=source.max_age,
         max_shrink=source.max_shrink, progress=progress,
     )  # fmt: skip
+
+
+def _truto(config: Config, source: TrutoSource, key: str, clock: Clock, progress: Progress | None) -> Source:
+    from monitor.sources.truto import Truto
+
+    url = source.url.rstrip("/")
+    mcp_url = secret(source.mcp_url, f"{key}.mcp_url", config) if source.api == "mcp" else None
+    if source.api == "mcp" and not (mcp_url or "").startswith(f"{url}/"):
+        raise ConfigError([f"{key}.mcp_url: is no address below {url}, which is what {key}.url says"], str(config.path))
+    return Truto(
+        source.name,
+        url,
+        secret(source.token, f"{key}.token", config),
+        source.integrated_account_id,
+        api=source.api,
+        mcp_url=mcp_url,
+        clock=clock,
+        rate=source.rate,
+        confirm_limit=source.confirm_limit,
+        kept_fields=tuple(source.fields),
+        read_members=source.members,
+        read_details=source.role_details,
+        progress=progress,
+    )
 
 
 def _columns(config: Config, source: TableSource) -> Columns:

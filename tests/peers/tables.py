@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any
 
-from monitor.domain.observed import Account, Activity, Group, Role
+from monitor.domain.observed import Account, Activity, Grant, Group, Role
 from monitor.domain.reading import (
     AccountsGone,
     AccountsRead,
     Batch,
+    DetailsRead,
     GroupsRead,
     MembersRead,
     Outcome,
     RolesRead,
     ScopeEnded,
+    SeenAccount,
 )
 from monitor.sources.rows import Columns
 
@@ -47,6 +49,9 @@ class Remembered:
     def privileged(self) -> list[str]:
         return []
 
+    def had_members(self) -> bool:
+        return False
+
 
 @dataclass
 class Polled:
@@ -56,6 +61,8 @@ class Polled:
     activity: dict[str, Activity] = field(default_factory=dict)
     roles: list[Role] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
+    managers: list[Grant] = field(default_factory=list)
+    assigned: list[Grant] = field(default_factory=list)
     members: dict[str, list[str]] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
     ends: dict[str, ScopeEnded] = field(default_factory=dict)
@@ -69,24 +76,32 @@ class Polled:
         return self.ends["users"].reason or ""
 
 
-def polled(batches: Iterable[Batch], recall: Remembered | None = None) -> Polled:
-    """Reads to the end. With a recall, it is what the next poll remembers."""
-    got = Polled()
+def _remember(recall: Remembered | None, seen: list[SeenAccount]) -> None:
+    if recall is None:
+        return
+    ids = {s.account.id for s in seen}
+    recall.shown |= ids
+    kept = {d: i for d, i in recall.digests.items() if i not in ids}
+    recall.digests = kept | {s.raw_digest: s.account.id for s in seen}
+
+
+def polled(batches: Iterable[Batch], recall: Remembered | None = None, got: Polled | None = None) -> Polled:
+    """Reads to the end. With a recall, it is what the next poll remembers; `got` is added to."""
+    got = got or Polled()
     for batch in batches:
         match batch:
             case AccountsRead(seen):
                 got.accounts |= {s.account.id: s.account for s in seen}
                 got.activity |= {s.account.id: s.activity for s in seen}
-                if recall:
-                    recall.shown |= {s.account.id for s in seen}
-                    kept = {d: i for d, i in recall.digests.items() if i not in {s.account.id for s in seen}}
-                    recall.digests = kept | {s.raw_digest: s.account.id for s in seen}
+                _remember(recall, seen)
             case AccountsGone(ids):
                 got.gone += ids
             case RolesRead(roles):
                 got.roles = roles
-            case GroupsRead(groups):
-                got.groups = groups
+            case GroupsRead(groups, managers):
+                got.groups, got.managers = groups, managers
+            case DetailsRead(assigned):
+                got.assigned += assigned
             case MembersRead(group, ids):
                 got.members[group] = ids
             case ScopeEnded():

@@ -215,7 +215,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("[[sources]]", 'database = "x"\n[[sources]]', "database: must be a table"),
     ("[[sources]]", 'time_zone = "Mars"\n[[sources]]', 'time_zone: is no time zone; write it like "Europe/Berlin"'),
     ("[[sources]]", 'log = "xml"\n[[sources]]', "log: Input should be 'text' or 'json'"),
-    ('"learnworlds"', '"moodle"', "sources[0].kind: must be one of learnworlds, file"),
+    ('"learnworlds"', '"moodle"', "sources[0].kind: must be one of learnworlds, file, truto"),
     (*source('use = "hr"'), "sources[0].use: Input should be 'target' or 'authority'"),
     ('"files"', '"fax"', "receivers[0].kind: must be one of files, console, slack, slack_webhook, email"),
     ('"school"', '"my school"',
