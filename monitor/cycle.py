@@ -1,4 +1,4 @@
-"""THE LINE: poll -> snapshot -> drift -> judge -> findings -> route -> record -> deliver.
+"""THE LINE: poll -> drift -> quarantine -> snapshot -> judge -> findings -> route -> record -> deliver.
 
 Start reading at `run_cycle`. Everything before *record* may fail and leaves nothing but a snapshot that says so;
 *record* is one transaction; *deliver* runs from the outbox, whether or not the next poll works.
@@ -10,7 +10,8 @@ import hashlib
 import random
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -18,10 +19,11 @@ from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from monitor import __version__
 from monitor.decide import drift, route
+from monitor.decide import quarantine as beyond
 from monitor.decide.access import access_digest, privileged
 from monitor.decide.backoff import wait
 from monitor.decide.facts import ABOUT_ACCESS, FACTS
@@ -29,15 +31,17 @@ from monitor.decide.judge import Compiled, Plan, active, blind_facts, judge, may
 from monitor.decide.reconcile import reconcile
 from monitor.domain.change import Change, ChangeKind
 from monitor.domain.finding import Event, EventKind, Finding, FindingStatus, Judgement
+from monitor.domain.limits import Limit, Moved
 from monitor.domain.message import Channel, Notification, Receipt, Route, Sending
 from monitor.domain.observed import Kind, Subject
 from monitor.domain.reading import Clock, Outcome, Scope, ScopeEnded, Source
 from monitor.domain.rule import Rule, Verdict
 from monitor.domain.snapshot import Snapshot
-from monitor.errors import StoreError, TemplateFault
-from monitor.store import findings, outbox, queries, records
-from monitor.store.engine import reading
+from monitor.errors import Busy, TemplateFault
+from monitor.store import aside, findings, outbox, queries, records
+from monitor.store.engine import reading, writing
 from monitor.store.locks import held
+from monitor.store.measure import measured
 from monitor.store.record import record
 from monitor.store.settle import Settled, settle
 from monitor.store.staging import Staging
@@ -56,6 +60,7 @@ class Watched:
     admin_limit: int | None = None
     privileged_roles: frozenset[str] = frozenset()
     authority: bool = False  # its records are persons, who say what accounts elsewhere should be
+    limits: Mapping[str, Limit] = field(default_factory=dict)  # by name, as in decide/quarantine.py
 
     @property
     def kind_of_records(self) -> Kind:
@@ -84,6 +89,8 @@ class Parts:
     watched: Mapping[str, Watched]
     staging_folder: Path
     zone: tzinfo = UTC
+    # by source: ids of accounts that an authority says have ended, so that their end is no reason for doubt
+    corroborated: Callable[[str], Collection[str]] = lambda _source: ()
     at: Callable[[str], None] = lambda _step: None  # a fault hook: tests stop the process at any step
     owner: str = field(default_factory=lambda: secrets.token_hex(4))  # who holds a lease
 
@@ -99,35 +106,87 @@ class CycleResult:
     rule_errors: tuple[Judgement, ...]
 
 
-def run_cycle(parts: Parts, name: str) -> CycleResult:
+def run_cycle(parts: Parts, name: str, acceptance: Acceptance | None = None) -> CycleResult:
     """One poll of one source, from reading to recording. Raises StoreError while another process polls it."""
-    with held(parts.staging_folder / f".polling-{_mark(name)}", parts.clock) as mine:
+    with polling(parts.staging_folder, parts.clock, name):
+        return _cycle(parts, name, acceptance)
+
+
+@contextmanager
+def polling(folder: Path, clock: Clock, name: str) -> Iterator[str]:
+    """While nobody else polls this source, or decides what a poll of it was worth. Gives its mark in file names."""
+    mark = source_mark(name)
+    with held(folder / f".polling-{mark}", clock) as mine:
         if not mine:
-            raise StoreError(f"{name} is being polled by another process; its snapshot will be there when that is done")
-        return _cycle(parts, name)
+            raise Busy(f"{name} is being polled by another process; its snapshot will be there when that is done")
+        yield mark
 
 
-def _cycle(parts: Parts, name: str) -> CycleResult:
+@dataclass(frozen=True)
+class Acceptance:
+    """What a person says of a poll that is beyond its limits: it is true."""
+
+    by: str
+    snapshot_id: int | None = None  # the quarantined one; None: whatever this poll shows
+
+
+def accept(parts: Parts, name: str, snapshot_id: int, by: str) -> CycleResult:
+    """Applies a quarantined snapshot as it was seen: through the same line, but for the reading and the doubt.
+
+    Raises StoreError when it does not wait any more, or while the source is being polled.
+    """
+    with polling(parts.staging_folder, parts.clock, name) as mark:
+        watched = parts.watched[name]
+        aside.refuse_decided(parts.engine, snapshot_id)
+        staging = open_staging(parts, watched)
+        try:
+            kept = aside.take_up(staging, aside.kept_file(parts.staging_folder, mark, snapshot_id), snapshot_id)
+            watched.source.proof = kept.proof
+            staging.now = parts.clock.now()
+            return record_what_was_read(parts, watched, staging, Acceptance(by, snapshot_id))
+        finally:
+            staging.close()
+
+
+def reject(engine: Engine, clock: Clock, folder: Path, name: str, snapshot_id: int, by: str) -> None:
+    """Throws a quarantined snapshot away. Raises StoreError when it does not wait, or while the source is polled."""
+    with polling(folder, clock, name) as mark:
+        aside.refuse_decided(engine, snapshot_id)
+        with writing(engine) as connection:
+            aside.reject(connection, snapshot_id, by, clock.now())
+        aside.sweep(engine, folder, mark)
+
+
+def _cycle(parts: Parts, name: str, acceptance: Acceptance | None) -> CycleResult:
     watched = parts.watched[name]
     staging = open_staging(parts, watched)
     try:
         poll(watched.source, staging, parts.at)
-        settled = settle(staging, drift)
-        parts.at("drift")
-        snapshot = seal(staging, watched, parts.clock.now())
-        judged = judge_all(parts, watched, staging, settled, snapshot)
-        parts.at("judge")
-        events = tuple(find(parts, staging, settled, snapshot, judged))
-        parts.at("findings")
-        notes = list(tell(parts, watched, staging, snapshot, events, judged))
-        parts.at("route")
-        snapshot_id = record(
-            parts.engine, staging, settled, snapshot, events, notes, rules_digest=parts.rules.digest,
-            version=__version__, reader=watched.reader, at=parts.at,
-        )  # fmt: skip
-        changes = staging.db.execute("SELECT count(*) FROM changes").fetchone()[0]
+        return record_what_was_read(parts, watched, staging, acceptance)
     finally:
         staging.close()
+
+
+def record_what_was_read(
+    parts: Parts, watched: Watched, staging: Staging, acceptance: Acceptance | None
+) -> CycleResult:
+    """The rest of the line: everything after the reading."""
+    settled = settle(staging, drift)
+    parts.at("drift")
+    settled, doubt = quarantine(parts, watched, staging, settled, acceptance)
+    snapshot = seal(staging, watched, parts.clock.now(), doubt)
+    judged = judge_all(parts, watched, staging, settled, snapshot)
+    parts.at("judge")
+    events = tuple(find(parts, staging, settled, snapshot, judged))
+    parts.at("findings")
+    notes = list(tell(parts, watched, staging, snapshot, events, judged, doubt))
+    parts.at("route")
+    snapshot_id = record(
+        parts.engine, staging, settled, snapshot, events, notes, rules_digest=parts.rules.digest,
+        version=__version__, reader=watched.reader, at=parts.at, beside=decided(parts, staging, snapshot, doubt),
+    )  # fmt: skip
+    aside.sweep(parts.engine, parts.staging_folder, source_mark(watched.source.name))
+    changes = staging.db.execute("SELECT count(*) FROM changes").fetchone()[0]
     result = CycleResult(snapshot_id, snapshot, changes, events, len(notes), judged.unknown, tuple(judged.errors))
     _log(result)
     return result
@@ -154,7 +213,7 @@ def open_staging(parts: Parts, watched: Watched) -> Staging:
     source_id = queries.source_id(parts.engine, name, watched.kind)
     facts = queries.source_facts(parts.engine, source_id)
     return Staging(
-        parts.staging_folder / f".staging-{_mark(name)}.sqlite",
+        parts.staging_folder / f".staging-{source_mark(name)}.sqlite",
         parts.engine.url.database or "",
         source_id,
         now,
@@ -167,7 +226,7 @@ def open_staging(parts: Parts, watched: Watched) -> Staging:
     )
 
 
-def _mark(name: str) -> str:
+def source_mark(name: str) -> str:
     """A source's name as part of a file's name."""
     return hashlib.sha256(name.encode()).hexdigest()[:12]
 
@@ -179,14 +238,74 @@ def poll(source: Source, staging: Staging, at: Callable[[str], None]) -> None:
         at("poll")
 
 
+# quarantine
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Why a poll is not simply believed: then it is held, or somebody has said that it is true."""
+
+    moved: Mapping[str, Moved]
+    why: tuple[str, ...] = ()
+    held: Path | None = None  # where it lies
+    acceptance: Acceptance | None = None
+
+
+def quarantine(
+    parts: Parts, watched: Watched, staging: Staging, settled: Settled, acceptance: Acceptance | None = None
+) -> tuple[Settled, Doubt]:
+    """A poll that would change more than the limits allow is set aside whole; then nothing of it is left to record.
+
+    The first whole poll is believed: there is none to compare it with. What a source itself doubts (a stale file)
+    is not for a person to accept: it has to be mended there.
+    """
+    moved = measured(staging, settled, parts.corroborated(watched.source.name))
+    scopes = {name: doubted(s) for name, s in staging.scopes.items()}
+    if any(s.outcome is Outcome.QUARANTINED for s in staging.scopes.values()):
+        staging.empty()
+        staging.scopes = scopes
+        return settle(staging, drift), Doubt(moved)
+    why = () if staging.quiet else tuple(map(beyond.said, beyond.exceeded(moved, watched.limits)))
+    if not why or acceptance is not None:
+        return settled, Doubt(moved, why, acceptance=acceptance)
+    held_in = aside.held_file(parts.staging_folder, source_mark(watched.source.name))
+    aside.set_aside(staging, watched.source.proof, held_in)
+    staging.scopes = scopes
+    return settle(staging, drift), Doubt(moved, why, held_in)
+
+
+def doubted(scope: ScopeEnded) -> ScopeEnded:
+    """Nothing of a doubted poll counts; what was not read stays not read."""
+    if scope.outcome not in (Outcome.COMPLETE, Outcome.PARTIAL):
+        return scope
+    return ScopeEnded(scope.name, Outcome.QUARANTINED, "held back with the whole poll")
+
+
+def decided(parts: Parts, staging: Staging, snapshot: Snapshot, doubt: Doubt) -> Callable[[Connection, int], None]:
+    """What the record says of quarantined snapshots: this one waits, or was accepted, or overtakes those that wait."""
+
+    def write(connection: Connection, snapshot_id: int) -> None:
+        source_id, folder, mark = staging.source_id, parts.staging_folder, source_mark(snapshot.source)
+        now = snapshot.finished_at
+        if doubt.held is not None:
+            aside.put(connection, source_id, snapshot_id, "; ".join(doubt.why), doubt.held, folder, mark, now)
+        if doubt.acceptance is not None and doubt.why:
+            aside.accept(connection, doubt.acceptance.snapshot_id, snapshot_id, doubt.acceptance.by, doubt.why, now)
+        if snapshot.outcome.applies:
+            aside.supersede(connection, source_id, snapshot_id, now)
+
+    return write
+
+
 # snapshot
 
 
-def seal(staging: Staging, watched: Watched, now: datetime) -> Snapshot:
+def seal(staging: Staging, watched: Watched, now: datetime, doubt: Doubt) -> Snapshot:
     """The snapshot with its outcome: what was seen, and whether that was all."""
     scopes = tuple(staging.scopes.values())
     outcome = outcome_of(scopes)
-    broken = [f"{s.name}: {s.reason}" for s in scopes if s.outcome not in (Outcome.COMPLETE, Outcome.UNREAD)]
+    wrong = [s for s in scopes if s.outcome not in (Outcome.COMPLETE, Outcome.UNREAD)]
+    broken = doubt.why if doubt.held else [f"{s.name}: {s.reason}" for s in wrong]
     error = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "") or None
     return Snapshot(
         watched.source.name, outcome, staging.at, now, scopes, watched.source.proof,
@@ -242,7 +361,7 @@ def judge_all(
         if not plan.rules:
             continue
         rows = subjects(kind, plan.fields, watched, staging, settled, snapshot)
-        for judgement in judge(plan, rows, staging.at, watch.get(kind), want_unknown=want_unknown):
+        for judgement in judge(plan, rows, staging.now, watch.get(kind), want_unknown=want_unknown):
             (judged.errors if judgement.verdict is Verdict.ERROR else judged.found).append(judgement)
         judged.unknown += plan.unknown
     return judged
@@ -286,7 +405,7 @@ def find(parts: Parts, staging: Staging, settled: Settled, snapshot: Snapshot, j
     whole = completeness(snapshot)
     return reconcile(
         judged.existing, judged.found, parts.rules.by_id, settled.removed, lambda rule: may_close(rule, whole),
-        source=snapshot.source, now=staging.at, baseline=staging.quiet,
+        source=snapshot.source, now=staging.now, baseline=staging.quiet,
     )  # fmt: skip
 
 
@@ -294,10 +413,11 @@ def find(parts: Parts, staging: Staging, settled: Settled, snapshot: Snapshot, j
 
 
 def tell(
-    parts: Parts, watched: Watched, staging: Staging, snapshot: Snapshot, events: Sequence[Event], judged: Judged
-) -> Iterator[tuple[Notification, str | None]]:
+    parts: Parts, watched: Watched, staging: Staging, snapshot: Snapshot, events: Sequence[Event], judged: Judged,
+    doubt: Doubt,
+) -> Iterator[tuple[Notification, str | None]]:  # fmt: skip
     """Everything that is to be said because of this poll, each with the fingerprint of its finding."""
-    rules, routes, now, source = parts.rules.by_id, parts.routes, staging.at, snapshot.source
+    rules, routes, now, source = parts.rules.by_id, parts.routes, staging.now, snapshot.source
     with reading(parts.engine) as connection:
         opened = (e.finding.fingerprint for e in events if e.kind is EventKind.OPENED)
         reopened = findings.seen_before(connection, opened)
@@ -308,9 +428,20 @@ def tell(
     if any(r.changes for r in routes):
         for note in route.of_changes(staged_changes(staging), routes, source, now):
             yield note, None
-    for note in route.of_outcome(queries.last_outcome(parts.engine, staging.source_id), snapshot, routes, now):
-        yield note, None
+    yield from ((note, None) for note in _of_outcome(parts, staging, snapshot, doubt))
     yield from ((note, None) for note in _of_rule_errors(parts, judged, source, now))
+
+
+def _of_outcome(parts: Parts, staging: Staging, snapshot: Snapshot, doubt: Doubt) -> Iterator[Notification]:
+    """How well the source could be read, when that changed. A quarantine is told once, however many polls it lasts."""
+    before = queries.last_outcome(parts.engine, staging.source_id)
+    if doubt.acceptance is not None and doubt.why:
+        return route.of_acceptance(snapshot, doubt.acceptance.by, doubt.why, parts.routes, staging.now)
+    if doubt.held is None:
+        return route.of_outcome(before, snapshot, parts.routes, staging.now)
+    if aside.in_episode(parts.engine, staging.source_id):
+        return iter(())
+    return route.of_quarantine(snapshot, doubt.why, parts.routes, staging.now)
 
 
 def _baseline(existing: Sequence[Finding], events: Sequence[Event]) -> list[Finding]:

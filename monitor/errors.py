@@ -5,6 +5,7 @@ MonitorError
  ├─ RuleErrors        one or more faults in rule files, with file, line and clause
  ├─ TemplateFault     a template that does not render
  ├─ StoreError        the database: full, locked, corrupt, newer than this program
+ │   └─ Busy          another process is at it; nothing is wrong
  └─ SourceError       a source; `retry` says whether asking again can help
      └─ AuthError     credentials: nothing more can be read
 """
@@ -33,6 +34,10 @@ class TemplateFault(MonitorError):
 
 
 class StoreError(MonitorError):
+    pass
+
+
+class Busy(StoreError):
     pass
 
 

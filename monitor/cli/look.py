@@ -151,12 +151,12 @@ def drift(
     engine = _database(config_of(context))
     rows = queries.drift(engine, source, snapshot, moment(since, "--since"), moment(until, "--until"))
     show(
-        (_change(r, fmt) for r in rows), fmt, ("snapshot", "kind", "subject", "field", "before", "after"),
+        (change_row(r, fmt) for r in rows), fmt, ("snapshot", "kind", "subject", "field", "before", "after"),
         "Drift", "No drift: nothing changed since the first whole snapshot.",
     )  # fmt: skip
 
 
-def _change(row: dict[str, Any], fmt: Format) -> dict[str, Any]:
+def change_row(row: dict[str, Any], fmt: Format) -> dict[str, Any]:
     about = {
         "kind": row["subject_kind"],
         "id": row["subject_id"],

@@ -12,7 +12,7 @@ from monitor.cli.clock import SystemClock
 from monitor.cli.output import console
 from monitor.cli.progress import progress
 from monitor.config import Config
-from monitor.cycle import CycleResult, Parts, deliver_waiting, run_cycle
+from monitor.cycle import Acceptance, CycleResult, Parts, deliver_waiting, run_cycle
 from monitor.daemon import Daemon
 from monitor.domain.message import Sending
 from monitor.domain.reading import Outcome
@@ -30,11 +30,13 @@ def watch(read: Callable[[], Config]) -> None:
     Daemon(wiring.parts(config, clock, stream=sys.stdout, engine=engine), build).run()
 
 
-def poll_once(config: Config, source: str | None) -> Exit:
+def poll_once(config: Config, source: str | None, accepted_by: str | None = None) -> Exit:
+    """`accepted_by`: who answers for whatever the poll shows, beyond the limits too."""
     logs.set_up(config.log)
     with progress() as bars:
         parts = wiring.parts(config, SystemClock(), stream=sys.stdout, progress=bars, only=source)
-        results = [run_cycle(parts, name) for name in parts.watched]
+        acceptance = None if accepted_by is None else Acceptance(accepted_by)
+        results = [run_cycle(parts, name, acceptance) for name in parts.watched]
     ended = deliver_waiting(parts)
     for result in results:
         _summary(result)

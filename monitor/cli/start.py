@@ -10,6 +10,7 @@ import typer
 
 from monitor.cli.app import Exit, app, config_of
 from monitor.cli.output import Format, FormatOption, console, show
+from monitor.errors import ConfigError
 
 
 @app.command()
@@ -27,6 +28,10 @@ def run(context: typer.Context) -> None:
 def poll(
     context: typer.Context,
     source: Annotated[str | None, typer.Option("--source", "-s", help="Only this source.")] = None,
+    beyond: Annotated[
+        bool, typer.Option("--beyond-limits", help="Believe what it shows, however much it changes; needs --by.")
+    ] = False,
+    by: Annotated[str | None, typer.Option("--by", help="Who answers for --beyond-limits.")] = None,
 ) -> None:
     """Poll once, judge, record, send what there is to say, and stop.
 
@@ -34,7 +39,9 @@ def poll(
     """
     from monitor.cli.polling import poll_once
 
-    raise typer.Exit(poll_once(config_of(context), source))
+    if beyond is not bool(by and by.strip()):
+        raise ConfigError(["--beyond-limits and --by NAME go together: somebody has to answer for it"])
+    raise typer.Exit(poll_once(config_of(context), source, by))
 
 
 @app.command()

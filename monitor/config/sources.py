@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from monitor.config.limits import Limits
 from monitor.config.secret import Secret
 from monitor.config.values import Address, Bool, Duration, Int, Name, Rate, Strict
 
@@ -21,6 +22,7 @@ class WatchedSource(Strict):
     every: Duration = timedelta(minutes=15)
     admin_limit: Annotated[Int, Field(ge=0)] | None = None
     privileged_roles: list[str] = []
+    limits: Limits = Limits()
 
     @field_validator("every")
     @classmethod

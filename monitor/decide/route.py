@@ -156,3 +156,28 @@ def of_outcome(
         "Findings of what was not read stay as they were. Run `access-monitor check` to see whether it can be reached.",
         broken[:20], routes, source, now,
     )  # fmt: skip
+
+
+def of_quarantine(
+    snapshot: Snapshot, why: Sequence[str], routes: Sequence[Route], now: datetime
+) -> Iterator[Notification]:
+    """Said once, when a source first shows what is too unlikely to be believed."""
+    yield from of_operations(
+        f"quarantine:{snapshot.source}:{present.rfc3339(snapshot.started_at)}",
+        f"A poll of {snapshot.source} is quarantined: it would have changed more than its limits allow",
+        "Nothing of it was applied, and later polls like it are quarantined without a message. "
+        "Run `access-monitor quarantine list`, and `access-monitor quarantine show SNAPSHOT` for what would have "
+        "changed. If it is true: `access-monitor quarantine accept SNAPSHOT --by NAME`; if not, mend the source, and "
+        "`access-monitor quarantine reject SNAPSHOT --by NAME`.",
+        why[:20], routes, snapshot.source, now,
+    )  # fmt: skip
+
+
+def of_acceptance(
+    snapshot: Snapshot, by: str, why: Sequence[str], routes: Sequence[Route], now: datetime
+) -> Iterator[Notification]:
+    yield from of_operations(
+        f"accepted:{snapshot.source}:{present.rfc3339(now)}",
+        f"The quarantine of {snapshot.source} is over: {by} accepted what it showed",
+        "Nothing.", why[:20], routes, snapshot.source, now,
+    )  # fmt: skip

@@ -37,8 +37,12 @@ def record(
     version: str,
     reader: str,
     at: Callable[[str], None],
+    beside: Callable[[Connection, int], None] = lambda _connection, _snapshot_id: None,
 ) -> int:
-    """Returns the id of the snapshot. Raises StoreError and leaves the database as it was."""
+    """Returns the id of the snapshot. `beside` writes what else belongs into the same transaction.
+
+    Raises StoreError and leaves the database as it was.
+    """
     assert staging.path is not None
     with writing(engine, staging.path) as connection:
         snapshot_id = _snapshot(connection, staging.source_id, snapshot, rules_digest, version)
@@ -58,6 +62,7 @@ def record(
         ids = findings.apply(connection, events, staging.source_id, snapshot_id, snapshot.finished_at)
         at("record: findings written")
         outbox.put(connection, [(note, ids.get(mark or "")) for note, mark in notes], snapshot_id)
+        beside(connection, snapshot_id)
         at("record: before commit")
     at("record: after commit")
     return snapshot_id

@@ -82,19 +82,21 @@ class Staging:
         `path` None stages nothing: an empty staging, for looking at what is recorded.
         """
         self.path, self.source_id, self.at, self.quiet, self.kind = path, source_id, at, quiet, kind
+        self.now = at  # of judging: later than `at` only when what was read waited for a person
+        self._privileged, self._digest, self._database = privileged, digest, database
+        self._born = (*(micros(t) for t in born[:6]), *(json_text(past) for past in born[6:]))
+        self.forget = forget
+        self.start()
+
+    def start(self, known: set[bytes] | None = None) -> None:
+        """With an empty file, as if nothing had been read yet."""
+        path = self.path
         if path is not None:
             path.unlink(missing_ok=True)
             path.touch(mode=0o600)
-        self.db = sqlite3.connect(
-            f"file:{quote(str(path))}" if path else ":memory:", isolation_level=None, check_same_thread=False, uri=True
-        )
-        # The file is worthless after a crash, so it need not survive one.
-        self.db.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;" + SCHEMA)
-        self._attach(database)
-        self._privileged, self._digest = privileged, digest
-        self._born = (*(micros(t) for t in born[:6]), *(json_text(past) for past in born[6:]))
-        self.forget = forget
-        self.known_digests = self._load_digests()
+        self.connect()
+        self.db.executescript(SCHEMA)
+        self.known_digests = self._load_digests() if known is None else known
         self.roles: dict[str, Role] = {}
         self.groups: dict[str, Group] = {}
         self.managers: list[Grant] = []
@@ -102,8 +104,22 @@ class Staging:
         self.members: dict[str, str] = {}  # group id -> digest of its members
         self.scopes: dict[str, ScopeEnded] = {}
         # with nothing to compare and nothing to tell, members go straight to what is new
-        self.first_members = quiet and not self._any_member()
+        self.first_members = self.quiet and not self._any_member()
         self._pending_members: dict[str, list[str]] = {}
+
+    def empty(self) -> None:
+        """As if nothing had been read, and nothing were missing."""
+        self.db.close()
+        self.start(known=set())
+
+    def connect(self) -> None:
+        self.db = sqlite3.connect(
+            f"file:{quote(str(self.path))}" if self.path else ":memory:",
+            isolation_level=None, check_same_thread=False, uri=True,
+        )  # fmt: skip
+        # The file is worthless after a crash, so it need not survive one.
+        self.db.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;")
+        self._attach(self._database)
 
     def _attach(self, database: str) -> None:
         self.db.execute("ATTACH DATABASE ? AS main_db", (f"file:{quote(database)}?mode=ro",))
@@ -141,7 +157,7 @@ class Staging:
         return [r[0] for r in rows]
 
     def had_members(self) -> bool:
-        return bool(self.member_digests())
+        return bool(self.member_digests()) or self._any_member()
 
     # adding
 

@@ -95,6 +95,20 @@ class SnapshotRow(SQLModel, table=True):
     proof: dict[str, Any] | None = json_column()
 
 
+class QuarantineRow(SQLModel, table=True):
+    """What became of a quarantined snapshot. While it waits, its file lies beside the database."""
+
+    __tablename__ = "quarantine"
+    __table_args__ = (Index("ix_quarantine_waiting", "source_id", **where(text("status = 'waiting'"))),)
+    snapshot_id: int = Field(primary_key=True, foreign_key="snapshots.id")
+    source_id: int = Field(foreign_key="sources.id")
+    status: str
+    why: str
+    decided_at: datetime | None = at(null=True)
+    decided_by: str | None = None
+    applied_as: int | None = Field(default=None, foreign_key="snapshots.id")
+
+
 class ScopeRow(SQLModel, table=True):
     """The outcome of a part of the snapshots from valid_from on, until it differs."""
 

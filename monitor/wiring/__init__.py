@@ -112,8 +112,12 @@ def parts(
     progress: Progress | None = None,
     only: str | None = None,
     engine: Engine | None = None,
+    unread: bool = False,
 ) -> Parts:
-    """Everything that the line needs. Raises ConfigError, RuleErrors or StoreError; all fallible work is done here."""
+    """Everything that the line needs. Raises ConfigError, RuleErrors or StoreError; all fallible work is done here.
+
+    `unread`: without secrets, so nothing can be read or sent; for working on what was read before.
+    """
     render = renderer(config)
     if only is not None and only not in {s.name for s in config.sources}:
         raise ConfigError([f"sources: there is none called {only}"], str(config.path))
@@ -123,10 +127,11 @@ def parts(
         rules=rule_set(config, clock.now().date()),
         routes=routes(config),
         channels={
-            r.name: channel(config, r, f"receivers[{i}]", render, stream) for i, r in enumerate(config.receivers)
+            r.name: channel(config, r, f"receivers[{i}]", render, stream)
+            for i, r in enumerate(() if unread else config.receivers)
         },
         watched={
-            s.name: watched(config, s, f"sources[{i}]", clock, progress)
+            s.name: watched(config, s, f"sources[{i}]", clock, progress, unread=unread)
             for i, s in enumerate(config.sources)
             if only in (None, s.name)
         },

@@ -6,21 +6,28 @@ import hashlib
 
 from monitor.config import Config, FileSource, LearnWorldsSource, SourceConfig, TableSource, TrutoSource
 from monitor.cycle import Watched
+from monitor.domain.limits import Limit
 from monitor.domain.reading import Clock, Progress, Source
 from monitor.errors import ConfigError
 from monitor.sources.rows import Columns
+from monitor.sources.unread import Unread
 from monitor.wiring.secrets import secret
 
 # A number moves when its kind starts to read the same records in another way: then every record is read anew.
 READERS = {"learnworlds": "1", "file": "1", "truto": "1"}
 
 
-def watched(config: Config, source: SourceConfig, key: str, clock: Clock, progress: Progress | None) -> Watched:
+def watched(
+    config: Config, source: SourceConfig, key: str, clock: Clock, progress: Progress | None, *, unread: bool = False
+) -> Watched:
+    """`unread`: it is not going to be read, so no secret is needed."""
+    built = Unread(source.name) if unread else _built(config, source, key, clock, progress)
     decides = repr((_decides(source), sorted(source.privileged_roles), READERS[source.kind]))
     return Watched(
-        _built(config, source, key, clock, progress), source.kind, source.every.total_seconds(),
+        built, source.kind, source.every.total_seconds(),
         hashlib.sha256(decides.encode()).hexdigest()[:16], source.admin_limit,
         frozenset(source.privileged_roles), source.use == "authority",
+        limits={n: Limit(x.share, x.number, x.minimum) for n, x in source.limits},
     )  # fmt: skip
 
 

@@ -35,7 +35,8 @@ from monitor.config import (
     WatchedSource,
     load,
 )
-from monitor.decide import drift, route
+from monitor.config.limits import Limits
+from monitor.decide import drift, quarantine, route
 from monitor.domain.finding import EventKind
 from monitor.domain.message import Reason
 from monitor.store import ledger, outbox
@@ -136,7 +137,7 @@ def test_commands_that_pages_mention_exist() -> None:
     for page in PAGES:
         for mention in re.findall(r"`access-monitor ([a-z][^`\n]*)`", page.read_text(encoding="utf-8")):
             words = mention.split()
-            path = " ".join(words[:2]) if words[0] == "rules" else words[0]
+            path = " ".join(words[:2]) if words[0] in ("rules", "quarantine") else words[0]
             assert path in known, f"{page.name}: access-monitor {mention}"
             for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", mention):
                 assert option in known[path] | top, f"{page.name}: access-monitor {mention}"
@@ -152,7 +153,7 @@ def test_every_exit_code_is_documented() -> None:
 
 def uncommented() -> str:
     """config.example.toml with its commented settings in force."""
-    return re.sub(r"^# (?=\[\[?\w+\]?\]$|[a-z_]+ = )", "", EXAMPLE, flags=re.MULTILINE)
+    return re.sub(r"^# (?=\[\[?\w+\]?\]$|[a-z_.]+ = )", "", EXAMPLE, flags=re.MULTILINE)
 
 
 def fields(model: Any, *without: str) -> set[str]:
@@ -176,7 +177,7 @@ def test_every_setting_of_the_example_has_its_sentence() -> None:
     lines, explained, table = EXAMPLE.splitlines(), set[tuple[str, str]](), ""
     for above, line in zip(["", *lines], lines, strict=False):
         table = line.lstrip("# ") if re.fullmatch(r"(# )?\[\[?\w+\]?\]", line) else table
-        setting = re.fullmatch(r"(?:# )?([a-z_]+) = .*", line)
+        setting = re.fullmatch(r"(?:# )?([a-z_.]+) = .*", line)
         if setting:
             sentence = above.startswith("# ") and above.rstrip().endswith((".", ":"))
             assert sentence or (table, setting[1]) in explained, line
@@ -191,6 +192,16 @@ def test_every_default_of_the_example_is_the_default(kind: str) -> None:
     for name, field in KINDS[kind].model_fields.items():
         if not field.is_required() and field.default not in (None, {}):
             assert getattr(shown, name) == field.default, name
+
+
+def test_every_limit_is_documented_with_its_default() -> None:
+    """In sources.md and in the example; and what a limit is called, is decided by that name."""
+    rows = [line.split("|")[1:3] for line in between(SOURCES, "limits").splitlines()[2:]]
+    shown = tomllib.loads("\n".join(f"{name.strip(' `')} = {value.strip(' `')}" for name, value in rows))
+    assert Limits.model_validate(shown) == Limits()
+    assert list(shown) == list(Limits.model_fields) == list(quarantine.LIMITS)
+    example = next(s for s in tomllib.loads(uncommented())["sources"] if "limits" in s)
+    assert list(example["limits"]) == list(Limits.model_fields)
 
 
 def test_every_setting_is_documented() -> None:

@@ -140,7 +140,7 @@ def test_every_setting_in_the_example_is_one(tmp_path: Path) -> None:
 def test_every_setting_is_in_the_example() -> None:
     """With one sentence above it."""
     lines = (ROOT / "config.example.toml").read_text(encoding="utf-8").splitlines()
-    setting = re.compile(r"(?:# )?(\w+) = ")
+    setting = re.compile(r"(?:# )?(\w+)(?:\.\w+)? = ")
     explained = {
         m[1]
         for above, line in pairwise(lines)
@@ -233,6 +233,15 @@ MISTAKES: list[tuple[str, str, str]] = [
     (*source('every = "0s"'), "sources[0].every: must be at least 1s"),
     *((*source(f"rate = {v}"), f"sources[0].rate: {RATE}") for v in (
         '"30"', "30", '"3/"', '"0/1s"', '"30/10"', '"x/1s"', '"30/0s"', '"²/10s"', '"-1/10s"', '"1/2s/3"', "[1, 2]")),
+    # limits
+    (*source('limits.removd = "off"'), "sources[0].limits.removd: is no setting; did you mean removed?"),
+    (*source("limits.removed = { shar = 1 }"), "sources[0].limits.removed.shar: is no setting; did you mean share?"),
+    (*source("limits.removed = { share = 20 }"),
+     "sources[0].limits.removed.share: Input should be less than or equal to 1"),
+    (*source("limits.removed = { number = -1 }"),
+     "sources[0].limits.removed.number: Input should be greater than or equal to 0"),
+    (*source('limits.removed = "20%"'), "sources[0].limits.removed: must be a table like "
+     '{ share = 0.2, number = 1000, minimum = 25 }, or "off"'),
     # secrets
     ('{ env = "LW_TOKEN" }', '"hunter2"', f"sources[0].token: {SECRET}"),
     ('{ env = "LW_TOKEN" }', '["hunter2"]', f"sources[0].token: {SECRET}"),

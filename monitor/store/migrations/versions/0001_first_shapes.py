@@ -379,6 +379,28 @@ def upgrade() -> None:
         postgresql_where=sa.text("status NOT IN ('sent', 'dead')"),
     )
     op.create_table(
+        "quarantine",
+        sa.Column("snapshot_id", sa.Integer(), nullable=False),
+        sa.Column("source_id", sa.Integer(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("why", sa.String(), nullable=False),
+        sa.Column("decided_at", sa.BigInteger(), nullable=True),
+        sa.Column("decided_by", sa.String(), nullable=True),
+        sa.Column("applied_as", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(["applied_as"], ["snapshots.id"], name=op.f("fk_quarantine_applied_as")),
+        sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"], name=op.f("fk_quarantine_snapshot_id")),
+        sa.ForeignKeyConstraint(["source_id"], ["sources.id"], name=op.f("fk_quarantine_source_id")),
+        sa.PrimaryKeyConstraint("snapshot_id", name=op.f("pk_quarantine")),
+    )
+    op.create_index(
+        "ix_quarantine_waiting",
+        "quarantine",
+        ["source_id"],
+        unique=False,
+        sqlite_where=sa.text("status = 'waiting'"),
+        postgresql_where=sa.text("status = 'waiting'"),
+    )
+    op.create_table(
         "deliveries",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("outbox_id", sa.String(), nullable=False),
