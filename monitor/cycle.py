@@ -71,6 +71,7 @@ class Watched:
 class RuleSet:
     rules: tuple[Rule, ...]
     digest: str
+    files: Mapping[str, str] = field(default_factory=dict)  # texts, by path
 
     @property
     def by_id(self) -> dict[str, Rule]:
@@ -91,6 +92,7 @@ class Parts:
     zone: tzinfo = UTC
     # by source: ids of accounts that an authority says have ended, so that their end is no reason for doubt
     corroborated: Callable[[str], Collection[str]] = lambda _source: ()
+    storm_limit: int | None = None  # findings of one rule that are told one by one in one cycle
     at: Callable[[str], None] = lambda _step: None  # a fault hook: tests stop the process at any step
     owner: str = field(default_factory=lambda: secrets.token_hex(4))  # who holds a lease
 
@@ -182,7 +184,7 @@ def record_what_was_read(
     notes = list(tell(parts, watched, staging, snapshot, events, judged, doubt))
     parts.at("route")
     snapshot_id = record(
-        parts.engine, staging, settled, snapshot, events, notes, rules_digest=parts.rules.digest,
+        parts.engine, staging, settled, snapshot, events, notes, rules=parts.rules,
         version=__version__, reader=watched.reader, at=parts.at, beside=decided(parts, staging, snapshot, doubt),
     )  # fmt: skip
     aside.sweep(parts.engine, parts.staging_folder, source_mark(watched.source.name))
@@ -421,7 +423,7 @@ def tell(
     with reading(parts.engine) as connection:
         opened = (e.finding.fingerprint for e in events if e.kind is EventKind.OPENED)
         reopened = findings.seen_before(connection, opened)
-    yield from route.of_events(events, rules, routes, reopened, now)
+    yield from route.of_events(events, rules, routes, reopened, now, parts.storm_limit)
     if snapshot.baseline and not watched.authority:
         for note in route.baseline(_baseline(judged.existing, events), routes, source, _totals(staging), now):
             yield note, None
@@ -474,6 +476,14 @@ def _of_rule_errors(parts: Parts, judged: Judged, source: str, now: datetime) ->
             f"Run `access-monitor rules check` and mend {parts.rules.by_id[rule].file}. Its findings stay as they are.",
             [f"{e.subject.email or e.subject.id}: {e.why}" for e in errors[:10]], parts.routes, source, now,
         )  # fmt: skip
+
+
+def tell_operator(parts: Parts, key: str, message: str, what_to_do: str, detail: Sequence[str]) -> None:
+    """Something that no poll found: written to the outbox at once, and said once for a key."""
+    now = parts.clock.now()
+    notes = route.of_operations(key, message, what_to_do, detail, parts.routes, "access-monitor", now)
+    with writing(parts.engine) as connection:
+        outbox.put(connection, [(note, None) for note in notes], None)
 
 
 # deliver

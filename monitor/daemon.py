@@ -6,6 +6,7 @@ skips a poll nor repeats one.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import socket
@@ -19,8 +20,8 @@ from types import FrameType
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from monitor.cycle import Parts, deliver_waiting, run_cycle
-from monitor.errors import MonitorError
+from monitor.cycle import Parts, deliver_waiting, run_cycle, tell_operator
+from monitor.errors import MonitorError, RuleErrors
 from monitor.store import queries
 
 log = structlog.get_logger()
@@ -48,9 +49,49 @@ def due(every: float, name: str, last: datetime | None, now: datetime) -> bool:
     return now >= last + timedelta(seconds=every * (1 + JITTER * share))
 
 
+class Edits:
+    """Notices that rule files were edited, once nobody is writing them any more: two looks in a row agree."""
+
+    def __init__(self, stamp: Callable[[], str]) -> None:
+        self._stamp = stamp
+        self._taken = self._seen = self._look()
+
+    def settled(self) -> bool:
+        found = self._look()
+        if found == self._seen and found != self._taken:
+            self._taken = found
+            return True
+        self._seen = found
+        return False
+
+    def _look(self) -> str:
+        try:
+            return self._stamp()
+        except (MonitorError, OSError):
+            return ""  # the folder is gone: reloading says so
+
+
+def tell_of_faulty_rules(parts: Parts, error: RuleErrors) -> None:
+    """In the channel, with file and line; once for a text of the faults."""
+    mark = hashlib.sha256(str(error).encode()).hexdigest()[:16]
+    count = len(error.problems)
+    try:
+        tell_operator(
+            parts, f"rules-faulty:{mark}",
+            f"The rules were not taken over: {count} fault{'' if count == 1 else 's'}",
+            "Mend the file and save it; `access-monitor rules check` names every fault. Until then the set "
+            f"{parts.rules.digest[:16]} stays in force, and nothing closes because of the edit.",
+            error.problems[:20],
+        )  # fmt: skip
+    except MonitorError as fault:
+        log.error("nobody could be told of the faulty rules", error=str(fault))
+
+
 class Daemon:
-    def __init__(self, parts: Parts, rebuild: Callable[[], Parts]) -> None:
+    def __init__(self, parts: Parts, rebuild: Callable[[], Parts], rules_stamp: Callable[[], str]) -> None:
+        """`rebuild` makes all parts anew from the config; `rules_stamp` moves when a rule file does."""
         self._parts, self._rebuild = parts, rebuild
+        self._edits = Edits(rules_stamp)
         self._stop = threading.Event()
         self._reload = threading.Event()
         self._running: dict[str, Future[None]] = {}
@@ -87,7 +128,7 @@ class Daemon:
 
     def tick(self) -> None:
         """Reloads if asked to, then starts a poll of every source that is due and not being polled."""
-        if self._reload.is_set():
+        if self._reload.is_set() or self._edits.settled():
             self._reload.clear()
             self.reload()
         now = self._parts.clock.now()
@@ -130,6 +171,8 @@ class Daemon:
             self._parts = self._rebuild()
         except MonitorError as error:
             log.error("not reloaded: what was in force stays in force", error=str(error))
+            if isinstance(error, RuleErrors):
+                tell_of_faulty_rules(self._parts, error)
         else:
             log.info("reloaded", rules=self._parts.rules.digest[:16], sources=sorted(self._parts.watched))
         notify("READY=1")

@@ -44,6 +44,24 @@ def explain(
 
 
 @rules.command()
+def history(
+    context: typer.Context,
+    diff: Annotated[bool, typer.Option("--diff", help="With what was edited, line by line.")] = False,
+    fmt: FormatOption = Format.TABLE,
+) -> None:
+    """Which rule set was in force when, and how each differs from the one before it. Oldest first."""
+    from monitor.cli import whatif
+
+    rows = whatif.history(config_of(context))
+    title = f"{len(rows)} rule sets"
+    show(rows, fmt, ("since", "until", "snapshots", "digest", "rules", "added", "removed", "edited"), title,
+         "No snapshot yet, so no rule set was in force.")  # fmt: skip
+    if diff and fmt is Format.TABLE:
+        for row in rows:
+            whatif.print_diff(row)
+
+
+@rules.command()
 def preview(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A rule file, new or edited.")],

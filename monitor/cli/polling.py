@@ -13,9 +13,10 @@ from monitor.cli.output import console
 from monitor.cli.progress import progress
 from monitor.config import Config
 from monitor.cycle import Acceptance, CycleResult, Parts, deliver_waiting, run_cycle
-from monitor.daemon import Daemon
+from monitor.daemon import Daemon, tell_of_faulty_rules
 from monitor.domain.message import Sending
 from monitor.domain.reading import Outcome
+from monitor.errors import RuleErrors
 
 
 def watch(read: Callable[[], Config]) -> None:
@@ -25,9 +26,20 @@ def watch(read: Callable[[], Config]) -> None:
     engine = wiring.database(config)
 
     def build() -> Parts:
-        return wiring.parts(read(), clock, stream=sys.stdout, engine=engine)
+        now = read()
+        rules = wiring.tested(wiring.rule_set(now, clock.now().date()))
+        return wiring.parts(now, clock, stream=sys.stdout, engine=engine, rules=rules)
 
-    Daemon(wiring.parts(config, clock, stream=sys.stdout, engine=engine), build).run()
+    try:
+        parts = build()
+    except RuleErrors as error:
+        # A restart must not end the watching because somebody is editing a rule.
+        rules = wiring.last_good(engine, clock)
+        if rules is None:
+            raise
+        parts = wiring.parts(config, clock, stream=sys.stdout, engine=engine, rules=rules)
+        tell_of_faulty_rules(parts, error)
+    Daemon(parts, build, lambda: wiring.rules_stamp(config)).run()
 
 
 def poll_once(config: Config, source: str | None, accepted_by: str | None = None) -> Exit:

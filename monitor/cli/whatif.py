@@ -15,7 +15,7 @@ from rich.progress import track
 from monitor import wiring
 from monitor.cli import again
 from monitor.cli.clock import SystemClock
-from monitor.cli.output import Format, clean, console, show
+from monitor.cli.output import Format, clean, console, one_line, show
 from monitor.config import Config
 from monitor.cycle import completeness
 from monitor.decide import present, route
@@ -24,13 +24,14 @@ from monitor.decide.judge import may_close
 from monitor.decide.parse import parse_rule
 from monitor.decide.reconcile import fingerprint
 from monitor.decide.replay import Replay, opened, time_to_fix
+from monitor.decide.rulediff import set_diff
 from monitor.domain.finding import EventKind, Finding, FindingStatus, Judgement
 from monitor.domain.observed import Subject
 from monitor.domain.rule import Rule, Verdict
 from monitor.errors import ConfigError
 from monitor.report.sparks import sparks
 from monitor.store import findings as store
-from monitor.store import outbox, queries
+from monitor.store import outbox, queries, rulesets
 from monitor.store.engine import reading
 
 
@@ -233,3 +234,28 @@ def plot(row: dict[str, Any]) -> None:
         ],
         Format.TABLE, ("opened", "resolved", "how", "title"), "", "It would have found nothing.",
     )  # fmt: skip
+
+
+# history
+
+
+def history(config: Config) -> list[dict[str, Any]]:
+    """A row a set; how it differs is not known where texts were not kept."""
+    rows, before = [], None
+    for found in rulesets.history(wiring.database(config, must_exist=True)):
+        known = before is not None and found.files is not None
+        moved = set_diff(before or {}, found.files or {}) if known else None
+        rows.append({
+            "since": found.since, "until": found.until, "first_snapshot": found.first, "snapshots": found.snapshots,
+            "digest": found.digest[:16], "rules": None if found.files is None else len(found.files),
+            "added": list(moved.added) if moved else None, "removed": list(moved.removed) if moved else None,
+            "edited": list(moved.edited) if moved else None, "diff": moved.text if moved else None,
+        })  # fmt: skip
+        before = found.files
+    return rows
+
+
+def print_diff(row: dict[str, Any]) -> None:
+    colours = {"+": "green", "-": "red", "@": "cyan"}
+    for line in (row["diff"] or "").splitlines():
+        console().print(one_line(line), style=colours.get(line[:1]), markup=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from monitor.config.receivers import ReceiverConfig
 from monitor.config.sources import SourceConfig
-from monitor.config.values import Strict
+from monitor.config.values import Int, Strict
 from monitor.domain.rule import Severity
 
 
@@ -47,6 +47,7 @@ class Config(BaseSettings):
     templates: Path = Path("templates")
     time_zone: str = "UTC"
     log: Literal["text", "json"] = "text"
+    storm_limit: Annotated[Int, Field(ge=1)] = 25
     sources: Annotated[list[SourceConfig], Field(min_length=1)]
     receivers: Annotated[list[ReceiverConfig], Field(min_length=1)]
     routes: Annotated[list[RouteConfig], Field(min_length=1)]

@@ -52,18 +52,57 @@ def notification(
 
 
 def of_events(
-    events: Iterable[Event], rules: Mapping[str, Rule], routes: Sequence[Route], reopened: frozenset[str], now: datetime
-) -> Iterator[tuple[Notification, str]]:
-    """Notifications about single findings, with the fingerprint each belongs to."""
-    for event in events:
-        reason = why(event, reopened)
-        if reason is None:
-            continue
+    events: Iterable[Event], rules: Mapping[str, Rule], routes: Sequence[Route], reopened: frozenset[str],
+    now: datetime, storm_limit: int | None = None,
+) -> Iterator[tuple[Notification, str | None]]:  # fmt: skip
+    """Notifications about single findings, with the fingerprint each belongs to. When one rule has more than
+    `storm_limit` to say for one reason, that is one message with the list."""
+    told = [(event, reason) for event in events if (reason := why(event, reopened)) is not None]
+    counts = Counter((event.finding.rule, reason) for event, reason in told)
+    storms = {key for key, number in counts.items() if storm_limit is not None and number > storm_limit}
+    for event, reason in told:
         found = event.finding
+        if (found.rule, reason) in storms:
+            continue
         content = {"finding": present.told(found, rules.get(found.rule))}
         key = f"finding:{found.fingerprint}:{present.rfc3339(found.opened_at)}:{present.rfc3339(now)}"
         for receiver in receivers(found, routes):
             yield notification(receiver, reason, key, found.title, found.source, now, content), found.fingerprint
+    for rule, reason in sorted(storms):
+        held = [event.finding for event, why_told in told if (event.finding.rule, why_told) == (rule, reason)]
+        yield from ((note, None) for note in _storm(rule, reason, held, rules, routes, now))
+
+
+def _storm(
+    rule: str, reason: Reason, held: Sequence[Finding], rules: Mapping[str, Rule], routes: Sequence[Route],
+    now: datetime,
+) -> Iterator[Notification]:  # fmt: skip
+    source, said = held[0].source, rules.get(rule)
+    for receiver, findings in _by_receiver(held, routes).items():
+        title = f"{len(findings)} findings of {rule} {reason.value} at once in {source}"
+        content = {
+            "rule": rule, "why": reason.value, "description": said.description if said else "",
+            "runbook": said.runbook if said else "", **_list(findings),
+        }  # fmt: skip
+        key = f"storm:{source}:{rule}:{reason.value}:{present.rfc3339(now)}"
+        yield notification(receiver, Reason.STORM, key, title, source, now, content)
+
+
+def _by_receiver(found: Iterable[Finding], routes: Sequence[Route]) -> dict[str, list[Finding]]:
+    """The gravest first."""
+    by_receiver: dict[str, list[Finding]] = {}
+    for finding in sorted(found, key=lambda f: (-f.severity.rank, f.rule, f.title)):
+        for receiver in receivers(finding, routes):
+            by_receiver.setdefault(receiver, []).append(finding)
+    return by_receiver
+
+
+def _list(findings: Sequence[Finding]) -> dict[str, Any]:
+    counts = Counter(f.severity.value for f in findings)
+    return {
+        "findings": [present.finding(f) for f in findings],
+        "counts": {s.value: counts[s.value] for s in reversed(Severity) if counts[s.value]},
+    }
 
 
 def why(event: Event, reopened: frozenset[str]) -> Reason | None:
@@ -97,19 +136,11 @@ def baseline(
 ) -> Iterator[Notification]:  # fmt: skip
     """One message a receiver about all that was there before we looked. None at all is worth saying, too."""
     told = [f for f in found if not f.draft and f.verdict is Verdict.FINDING]
-    by_receiver: dict[str, list[Finding]] = {r: [] for r in everyone_last(routes)}
-    for finding in sorted(told, key=lambda f: (-f.severity.rank, f.rule, f.title)):
-        for receiver in receivers(finding, routes):
-            by_receiver.setdefault(receiver, []).append(finding)
+    by_receiver = {r: list[Finding]() for r in everyone_last(routes)} | _by_receiver(told, routes)
     for receiver, findings in by_receiver.items():
         number = len(findings)
         title = f"{number} finding{'' if number == 1 else 's'} existed in {source} before we looked"
-        counts = Counter(f.severity.value for f in findings)
-        content = {
-            "findings": [present.finding(f) for f in findings],
-            "counts": {s.value: counts[s.value] for s in reversed(Severity) if counts[s.value]},
-            **totals,
-        }
+        content = {**_list(findings), **totals}
         yield notification(receiver, Reason.BASELINE, f"baseline:{source}", title, source, now, content)
 
 

@@ -12,6 +12,7 @@ from monitor.deliver.clean import one_line
 from monitor.domain.message import Notification, Reason
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_FINDINGS = (Reason.BASELINE, Reason.STORM)  # messages that list findings
 _FINDING = (
     "severity", "title", "source", "subject_kind", "subject_id", "email", "name", "rule", "owner",
     "opened_at", "due_at", "evidence", "fingerprint",
@@ -36,23 +37,23 @@ def attachment(notification: Notification) -> Attachment | None:
     listed = _listed(notification)
     if not listed:
         return None
-    baseline = notification.reason is Reason.BASELINE
+    of_findings = notification.reason in _FINDINGS
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(_FINDING if baseline else _CHANGE)
-    writer.writerows((_finding if baseline else _change)(item) for item in listed)
+    writer.writerow(_FINDING if of_findings else _CHANGE)
+    writer.writerows((_finding if of_findings else _change)(item) for item in listed)
     return Attachment(_name(notification), out.getvalue().encode("utf-8-sig"))  # the mark is what Excel knows UTF-8 by
 
 
 def _listed(notification: Notification) -> list[Mapping[str, Any]]:
     content = notification.content
-    if notification.reason is Reason.BASELINE:
+    if notification.reason in _FINDINGS:
         return list(content["findings"])
     return list(content["changes"]) if notification.reason is Reason.CHANGES else []
 
 
 def _name(notification: Notification) -> str:
-    what = "findings" if notification.reason is Reason.BASELINE else "changes"
+    what = "findings" if notification.reason in _FINDINGS else "changes"
     source = re.sub(r"[^A-Za-z0-9_-]+", "-", str(notification.content["source"])).strip("-")[:60]
     return f"{what}-{source or 'source'}-{notification.created_at:%Y-%m-%d}.csv"
 

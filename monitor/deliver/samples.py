@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -64,6 +64,7 @@ RESOLVED: dict[str, Any] = FINDING | {
     "resolution_detail": "no longer holds: account.is_admin",
     "open_for": 273600.0,
 }
+_EACH = (("critical", 2), ("high", 7), ("medium", 12), ("low", 10))
 _PEOPLE = ("Ann Bee", "Bo Dahl", "Cleo Ek", "Dina Falk", "Edo Gil", "Fay Holm", "Gus Ito", "Hal Jones", "Ida Kuhn")
 _RULES = {
     "critical": ("suspended-still-manages", "{} is suspended and still manages a group"),
@@ -73,8 +74,8 @@ _RULES = {
 }
 
 
-def _listed(number: int) -> Iterator[dict[str, Any]]:
-    for severity, many in (("critical", 2), ("high", 7), ("medium", 12), ("low", 10)):
+def _listed(number: int, each: Sequence[tuple[str, int]] = _EACH) -> Iterator[dict[str, Any]]:
+    for severity, many in each:
         rule, title = _RULES[severity]
         for i in range(min(many, number)):
             name = _PEOPLE[i % len(_PEOPLE)]
@@ -128,6 +129,16 @@ def _baseline() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _storm() -> dict[str, Any]:
+    rule = "admin-kept-after-role-change"
+    return {
+        "title": f"27 findings of {rule} opened at once in acme-school", "rule": rule, "why": "opened",
+        "description": FINDING["description"], "runbook": FINDING["runbook"],
+        "findings": list(_listed(99, [("high", 27)])),
+        "counts": {"high": 27},
+    }  # fmt: skip
+
+
 _CONTENTS: dict[Reason, Callable[[], dict[str, Any]]] = {
     Reason.OPENED: lambda: {"title": FINDING["title"], "finding": FINDING},
     Reason.REOPENED: lambda: {"title": FINDING["title"], "finding": FINDING},
@@ -135,6 +146,7 @@ _CONTENTS: dict[Reason, Callable[[], dict[str, Any]]] = {
     Reason.BASELINE: _baseline,
     Reason.CHANGES: lambda: {"title": "4 changes in acme-school", "changes": _CHANGES},
     Reason.OPERATIONS: _operations,
+    Reason.STORM: _storm,
     Reason.TEST: lambda: {"title": "A test message"},
 }
 

@@ -19,6 +19,7 @@ class Reason(StrEnum):
     CHANGES = "changes"
     OPERATIONS = "operations"  # the monitor itself has something to say: blind source, broken rules
     TEST = "test"
+    STORM = "storm"  # one rule found, or lost, more at once than anybody would read one by one
 
 
 class Route(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, insert, select, update
 
@@ -11,7 +11,7 @@ from monitor.domain.finding import Event
 from monitor.domain.message import Notification
 from monitor.domain.reading import Outcome, Scope
 from monitor.domain.snapshot import Snapshot
-from monitor.store import findings, ledger, outbox
+from monitor.store import findings, ledger, outbox, rulesets
 from monitor.store.engine import writing
 from monitor.store.settle import Settled
 from monitor.store.staging import ACTIVITY, VERSION, Staging, json_text
@@ -25,6 +25,15 @@ SNAPSHOTS = SnapshotRow.__table__  # type: ignore[attr-defined]
 SOURCES = SourceRow.__table__  # type: ignore[attr-defined]
 
 
+class RuleTexts(Protocol):
+    """What a snapshot was judged by."""
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def files(self) -> Mapping[str, str]: ...
+
+
 def record(
     engine: Engine,
     staging: Staging,
@@ -33,7 +42,7 @@ def record(
     events: Sequence[Event],
     notes: Sequence[tuple[Notification, str | None]],
     *,
-    rules_digest: str,
+    rules: RuleTexts,
     version: str,
     reader: str,
     at: Callable[[str], None],
@@ -45,7 +54,8 @@ def record(
     """
     assert staging.path is not None
     with writing(engine, staging.path) as connection:
-        snapshot_id = _snapshot(connection, staging.source_id, snapshot, rules_digest, version)
+        snapshot_id = _snapshot(connection, staging.source_id, snapshot, rules.digest, version)
+        rulesets.keep(connection, rules.digest, rules.files, snapshot.finished_at)
         at("record: snapshot written")
         _accounts(connection, staging, snapshot_id)
         _grants(connection, staging, snapshot_id)
@@ -56,7 +66,7 @@ def record(
         _source(connection, staging, snapshot, reader)
         ledger.append(
             connection, snapshot.finished_at,
-            [("snapshot", _proof_entry(snapshot_id, snapshot, totals, changes, rules_digest))],
+            [("snapshot", _proof_entry(snapshot_id, snapshot, totals, changes, rules.digest))],
         )  # fmt: skip
         at("record: versions written")
         ids = findings.apply(connection, events, staging.source_id, snapshot_id, snapshot.finished_at)

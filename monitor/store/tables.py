@@ -109,6 +109,15 @@ class QuarantineRow(SQLModel, table=True):
     applied_as: int | None = Field(default=None, foreign_key="snapshots.id")
 
 
+class RuleSetRow(SQLModel, table=True):
+    """The texts of a rule set that a snapshot was judged by."""
+
+    __tablename__ = "rule_sets"
+    digest: str = Field(primary_key=True)
+    files: bytes = Field(sa_column=Column(LargeBinary, nullable=False))  # compressed JSON: text by file name
+    kept_at: datetime = at()
+
+
 class ScopeRow(SQLModel, table=True):
     """The outcome of a part of the snapshots from valid_from on, until it differs."""
 

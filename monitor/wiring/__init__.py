@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import IO
@@ -15,11 +15,13 @@ from monitor.config import Config
 from monitor.cycle import Parts, RuleSet
 from monitor.decide import drift
 from monitor.decide.parse import parse_set, set_digest
+from monitor.decide.timeline import run_tests
 from monitor.deliver.render import Renderer
 from monitor.domain.message import Route
 from monitor.domain.reading import Clock, Progress
-from monitor.errors import ConfigError
-from monitor.rulebook.folder import read_folder
+from monitor.errors import ConfigError, RuleErrors
+from monitor.rulebook.folder import read_folder, stamp
+from monitor.store import rulesets
 from monitor.store.engine import migrate, open_engine
 from monitor.wiring.channels import channel
 from monitor.wiring.sources import watched
@@ -50,7 +52,35 @@ def rule_set(config: Config, today: date) -> RuleSet:
 
 def rules_in(folder: Path, today: date) -> RuleSet:
     files = read_folder(folder)
-    return RuleSet(parse_set(files, today=today), set_digest(files))
+    return parsed(files, today)
+
+
+def parsed(files: Mapping[str, str], today: date) -> RuleSet:
+    """A set from its texts. Raises RuleErrors with every fault of every file."""
+    return RuleSet(parse_set(files, today=today), set_digest(files), files)
+
+
+def tested(rules: RuleSet) -> RuleSet:
+    """The set, when all tests in its files pass. Raises RuleErrors."""
+    failed = [f"{r.file}:1: the test {t.test!r} fails: {t.message}" for r in rules.rules for t in run_tests(r)
+              if not t.passed]  # fmt: skip
+    if failed:
+        raise RuleErrors(failed)
+    return rules
+
+
+def last_good(engine: Engine, clock: Clock) -> RuleSet | None:
+    """The set that the newest snapshot was judged by; None when there is none, or this version cannot read it."""
+    kept = rulesets.latest(engine)
+    try:
+        return None if kept is None else parsed(kept[1], clock.now().date())
+    except RuleErrors:
+        return None
+
+
+def rules_stamp(config: Config) -> str:
+    """Moves whenever a rule file does."""
+    return stamp(rules_folder(config))
 
 
 def renderer(config: Config) -> Renderer:
@@ -113,6 +143,7 @@ def parts(
     only: str | None = None,
     engine: Engine | None = None,
     unread: bool = False,
+    rules: RuleSet | None = None,
 ) -> Parts:
     """Everything that the line needs. Raises ConfigError, RuleErrors or StoreError; all fallible work is done here.
 
@@ -124,7 +155,7 @@ def parts(
     return Parts(
         engine=engine or database(config),
         clock=clock,
-        rules=rule_set(config, clock.now().date()),
+        rules=rules or rule_set(config, clock.now().date()),
         routes=routes(config),
         channels={
             r.name: channel(config, r, f"receivers[{i}]", render, stream)
@@ -137,6 +168,7 @@ def parts(
         },
         staging_folder=staging_folder(config),
         zone=config.zone,
+        storm_limit=config.storm_limit,
         at=fault_hook(),
     )
 

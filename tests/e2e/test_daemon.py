@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 
 from monitor.cli.clock import SystemClock
 from monitor.simulator import School, SchoolServer
+from monitor.store.locks import held
 from tests.peers.watch import CONFIG, VirtualClock, Watch
 
 CLOCK = SystemClock()
@@ -39,6 +41,7 @@ def running(
         )  # fmt: skip
         watch = Watch(folder, server, VirtualClock(), text)
         address = str(folder / "notify")
+        Path(address).unlink(missing_ok=True)
         systemd.bind(address)
         systemd.settimeout(20)
         process = subprocess.Popen(
@@ -100,23 +103,52 @@ def test_a_bad_reload_changes_nothing(tmp_path: Path) -> None:
         until("polled")
 
 
-def test_two_processes_do_not_poll_one_source(tmp_path: Path) -> None:
-    """A second poll of the same source says that the first is under way, and leaves it alone."""
+def test_an_edited_rule_is_taken_over(tmp_path: Path) -> None:
+    """When it is saved; a faulty one is told in the channel, with file and line, and changes nothing."""
+    shutil.copytree("rules", tmp_path / "rules")
+    rule = next((tmp_path / "rules").rglob("dormant-account.toml"))
+    good = rule.read_text()
+    with running(tmp_path) as (watch, _, until, _school):
+        before = until("delivered")
+        rule.write_text(good.replace('severity   = "low"', 'severity   = "medium"'))
+        assert "rules=" in until("reloaded")
+        rule.write_text(good.replace("account.idle_days", "account.idle_dayz"))
+        until("not reloaded")
+        until("delivered")
+        told = watch.messages()[-1]["content"]
+        assert told["message"].startswith("The rules were not taken over")
+        assert "dormant-account.toml:" in told["detail"][0]
+        assert "did you mean account.idle_days?" in told["detail"][0]
+        assert before
+
+
+def test_a_restart_with_a_faulty_rule_goes_on_with_the_last_good_set(tmp_path: Path) -> None:
+    """Somebody's half-done edit must not end the watching."""
+    shutil.copytree("rules", tmp_path / "rules")
+    with running(tmp_path) as (watch, process, until, _):
+        until("delivered")
+        process.send_signal(signal.SIGTERM)
+        until("stopped")
+    rule = next((tmp_path / "rules").rglob("dormant-account.toml"))
+    rule.write_text(rule.read_text().replace("match", "mtach"))
     with running(tmp_path) as (watch, _, until, _school):
         until("delivered")
-        watch.server.faults.add("slow", "/v2/users$", seconds=4.0)
-        other = subprocess.Popen(
-            [sys.executable, "-m", "monitor", "--config", str(watch.config), "poll"], stderr=subprocess.PIPE, text=True
-        )
-        asked = len(watch.server.log)
-        while len(watch.server.log) < asked + 2:
-            CLOCK.sleep(0.05)
-        refused = watch.command("poll")
+        assert watch.messages()[-1]["content"]["message"] == "The rules were not taken over: 2 faults"
+
+
+def test_two_processes_do_not_poll_one_source(tmp_path: Path) -> None:
+    """While another process polls a source, one that is asked to says so, and leaves it alone."""
+    with running(tmp_path) as (watch, _, until, _school):
+        until("delivered")
+        (lock,) = tmp_path.glob(".polling-*")
+        with held(lock, CLOCK, patience=20) as mine:
+            assert mine
+            asked = len(watch.server.log)
+            refused = watch.command("poll")
         assert refused.returncode == 1
         assert "polled by another process" in refused.stderr
         assert "Traceback" not in refused.stderr
-        other.communicate(timeout=30)
-        assert other.returncode == 0
+        assert len(watch.server.log) == asked
 
 
 @pytest.mark.parametrize("wrong", ["", "kind = 7", "[[sources]]"])

@@ -308,3 +308,28 @@ def test_no_finding_is_left_without_a_receiver(before: list[Route], behind: list
 def replace_changes(one: Route) -> Route:
     """Behind the route that matches all, only routes of changes may follow."""
     return one._replace(changes=one.changes or ("joined",))
+
+
+# Storms
+
+
+@given(st.integers(1, 8), st.integers(1, 8))
+def test_more_than_the_limit_is_one_message(number: int, limit: int) -> None:
+    """Each finding stands either in a message of its own or in the one list, never in both, never in none."""
+    notes = told([opening(who=f"u{i}") for i in range(number)], storm_limit=limit)
+    alone = [n.content["finding"]["subject"]["id"] for n in notes if n.reason is Reason.OPENED]
+    listed = [f["subject"]["id"] for n in notes if n.reason is Reason.STORM for f in n.content["findings"]]
+    assert sorted(alone + listed) == sorted(f"u{i}" for i in range(number))
+    assert len(notes) == (1 if number > limit else number)
+
+
+def test_a_storm_of_one_rule_holds_up_no_other() -> None:
+    """Nor another reason of the same rule; each receiver gets the list of what is routed to it."""
+    high, low = Route(("high",), severity=("high",)), Route(("rest",))
+    events = [
+        *(opening(who=f"u{i}") for i in range(3)), opening(who="slow", severity=Severity.LOW),
+        opening(who="other", rule="other"), Event(EventKind.RESOLVED, finding("gone", status=FindingStatus.RESOLVED)),
+    ]  # fmt: skip
+    notes = told(events, (high, low), storm_limit=2)
+    said = {(n.receiver, n.reason.value, len(n.content.get("findings", [1]))) for n in notes}
+    assert said == {("high", "storm", 3), ("rest", "storm", 1), ("high", "opened", 1), ("high", "resolved", 1)}

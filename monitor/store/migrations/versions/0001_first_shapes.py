@@ -28,6 +28,13 @@ REFUSALS = (
 
 def upgrade() -> None:
     op.create_table(
+        "rule_sets",
+        sa.Column("digest", sa.String(), nullable=False),
+        sa.Column("files", sa.LargeBinary(), nullable=False),
+        sa.Column("kept_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_rule_sets")),
+    )
+    op.create_table(
         "accounts",
         sa.Column("pk", sa.Integer(), nullable=False),
         sa.Column("source_id", sa.Integer(), nullable=False),
