@@ -36,7 +36,7 @@ from monitor.domain.message import Channel, Notification, Receipt, Route, Sendin
 from monitor.domain.observed import Kind, Subject
 from monitor.domain.reading import Clock, Outcome, Scope, ScopeEnded, Source
 from monitor.domain.rule import Rule, Verdict
-from monitor.domain.snapshot import Snapshot
+from monitor.domain.snapshot import Snapshot, troubles
 from monitor.errors import Busy, TemplateFault
 from monitor.store import aside, findings, outbox, queries, records
 from monitor.store.engine import reading, writing
@@ -306,8 +306,7 @@ def seal(staging: Staging, watched: Watched, now: datetime, doubt: Doubt) -> Sna
     """The snapshot with its outcome: what was seen, and whether that was all."""
     scopes = tuple(staging.scopes.values())
     outcome = outcome_of(scopes)
-    wrong = [s for s in scopes if s.outcome not in (Outcome.COMPLETE, Outcome.UNREAD)]
-    broken = doubt.why if doubt.held else [f"{s.name}: {s.reason}" for s in wrong]
+    broken = doubt.why if doubt.held else troubles(scopes)
     error = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "") or None
     return Snapshot(
         watched.source.name, outcome, staging.at, now, scopes, watched.source.proof,

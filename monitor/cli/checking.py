@@ -10,7 +10,7 @@ from monitor import wiring
 from monitor.cli.clock import SystemClock
 from monitor.config import Config
 from monitor.decide.timeline import run_tests
-from monitor.errors import MonitorError
+from monitor.errors import MonitorError, RuleErrors
 from monitor.store import outbox
 
 
@@ -29,8 +29,10 @@ def checks(config: Config, offline: bool) -> Iterator[dict[str, Any]]:
         engine = wiring.database(config)
         yield _row("database", None, config.database_url)
         parts = wiring.parts(config, clock, stream=sys.stdout, engine=engine)
+    except RuleErrors:  # told above
+        return
     except MonitorError as error:
-        yield _row("parts", str(error))
+        yield _row("settings", str(error))
         return
     if offline:
         return

@@ -20,7 +20,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from rich.panel import Panel
 from rich.table import Table
@@ -28,7 +27,8 @@ from rich.table import Table
 from monitor import wiring
 from monitor.cli import logs
 from monitor.cli.clock import SystemClock
-from monitor.cli.output import cell, clean, console, severity
+from monitor.cli.look import TOLD, told
+from monitor.cli.output import Format, clean, console, counted, said, severity, show
 from monitor.cli.progress import progress
 from monitor.config import load
 from monitor.cycle import CycleResult, Parts, deliver_waiting, run_cycle
@@ -217,18 +217,21 @@ class _Stage:
         for path in mails[:1]:
             console().print(_mail_panel(path))
         if len(new) > len(slack[:3]) + len(mails[:1]):
-            console().print(f"  [dim]... {len(new)} messages in all: {len(slack)} in Slack, {len(mails)} mails[/]")
+            parts = f"{len(slack)} in Slack, {counted(len(mails), 'mail')}"
+            console().print(f"  [dim]... {counted(len(new), 'message')} in all: {parts}[/]")
 
 
 def _line(result: CycleResult) -> None:
-    proof, totals = result.snapshot.proof, sum(e.kind is EventKind.OPENED for e in result.events)
+    proof, found = result.snapshot.proof, sum(e.kind is EventKind.OPENED for e in result.events)
     resolved = sum(e.kind is EventKind.RESOLVED for e in result.events)
     took = (result.snapshot.finished_at - result.snapshot.started_at).total_seconds()
     console().print(
-        f"  [bold]poll[/] {proof.requests} requests, {sum(proof.pages.values())} pages, {took:.1f} s"
+        f"  [bold]poll[/] {counted(proof.requests, 'request')}, {counted(sum(proof.pages.values()), 'page')},"
+        f" {took:.1f} s"
         f" → [bold]snapshot[/] {result.snapshot_id} {result.snapshot.outcome.value}"
-        f" → [bold]drift[/] {result.changes} changes → [bold]judge[/] {totals} found, {resolved} proved fixed"
-        f" → [bold]route[/] {result.notifications} messages → [bold]record[/] → [bold]deliver[/]"
+        f" → [bold]drift[/] {counted(result.changes, 'change')} → [bold]judge[/] {found} found,"
+        f" {resolved} proved fixed"
+        f" → [bold]route[/] {counted(result.notifications, 'message')} → [bold]record[/] → [bold]deliver[/]"
     )
 
 
@@ -236,15 +239,11 @@ def _drift(parts: Parts, result: CycleResult) -> None:
     rows = list(queries.drift(parts.engine, snapshot=result.snapshot_id))
     if not rows:
         return
-    table = Table(title=f"Drift: {len(rows)} changes", title_justify="left", pad_edge=False, header_style="bold")
-    for column in ("what", "who", "field", "before", "after"):
-        table.add_column(column, overflow="fold")
-    for row in rows[:14]:
-        who = row["subject_email"] or row["subject_name"] or row["subject_id"]
-        table.add_row(cell(row["kind"]), cell(who), *(cell(row[c]) for c in ("field", "before", "after")))
-    console().print(table)
+    names = queries.entitlement_titles(parts.engine)
+    told_rows = [told(r, names) for r in rows[:14]]
+    show(told_rows, Format.TABLE, TOLD[:4], f"Drift: {counted(len(rows), 'change')}", least=4)
     if len(rows) > 14:
-        console().print(f"  [dim]... and {len(rows) - 14} more: access-monitor drift[/]")
+        console().print(f"  [dim]... and {len(rows) - 14} more[/]")
 
 
 def _findings(result: CycleResult) -> None:
@@ -255,7 +254,7 @@ def _findings(result: CycleResult) -> None:
         if event.kind is EventKind.OPENED:
             console().print(f"  {severity(found.severity.value)} [bold]{clean(found.title)}[/]")
             for evidence in found.evidence:
-                facts = ", ".join(f"{name} = {_said(value)}" for name, value in evidence.facts.items())
+                facts = ", ".join(f"{name} = {said(value) or 'none'}" for name, value in evidence.facts.items())
                 console().print(f"      [green]✓[/] {clean(evidence.clause or 'also')}  [dim]{clean(facts)}[/]")
         elif event.kind is EventKind.RESOLVED and found.resolved_at:
             open_for = found.resolved_at - found.opened_at
@@ -263,10 +262,6 @@ def _findings(result: CycleResult) -> None:
                 f"  [green]✓ {found.resolution}[/] after {open_for.days} d {open_for.seconds // 3600} h:"
                 f" {clean(found.title)} [dim]({clean(found.resolution_detail)})[/]"
             )
-
-
-def _said(value: Any) -> str:
-    return value.strftime("%Y-%m-%d %H:%M") if isinstance(value, datetime) else str(value)
 
 
 def _slack_panel(path: Path) -> Panel:
@@ -315,7 +310,7 @@ def _ending(folder: Path, stage: _Stage) -> None:
         ("messages.html", "every message, as Slack and the mailbox show it: open it in a browser"),
         ("report.html", "the report for an auditor: open it in a browser"),
         ("access-monitor.sqlite", "the database: snapshots, versions, findings, outbox, ledger"),
-        ("messages/", f"{len(payloads)} Slack messages and {len(mails)} mails as files"),
+        ("messages/", f"{counted(len(payloads), 'Slack message')} and {counted(len(mails), 'mail')} as files"),
         ("config.toml", "the config that the demo ran with"),
     ):
         table.add_row(f"  {clean(shown / name)}", f"[dim]{what}[/]")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from monitor.cli.app import Exit, app, config_of
-from monitor.cli.output import Format, FormatOption, console, show
+from monitor.cli.output import Format, FormatOption, console, counted, show
 from monitor.decide import present
 from monitor.domain.finding import Finding, FindingStatus
 from monitor.domain.observed import Subject
@@ -31,15 +32,15 @@ def _database(config: Config) -> Engine:
     return wiring.database(config, must_exist=True)
 
 
-def moment(text: str | None, option: str) -> datetime | None:
-    """A date or a time on the command line: 2026-03-01, or RFC 3339. A date means its end, in UTC."""
+def moment(text: str | None, option: str, *, end: bool = True) -> datetime | None:
+    """A date or a time on the command line: 2026-03-01, or RFC 3339. A date means its end (or beginning), in UTC."""
     if text is None:
         return None
     try:
         when = datetime.fromisoformat(text)
     except ValueError as error:
         raise ConfigError([f'{option}: "{text}" is no time; write 2026-03-01 or 2026-03-01T12:00:00Z']) from error
-    if len(text) == len("2026-03-01"):
+    if len(text) == len("2026-03-01") and end:
         when = when.replace(hour=23, minute=59, second=59)
     return when if when.tzinfo else when.replace(tzinfo=UTC)
 
@@ -79,11 +80,11 @@ def findings(
         keep = wanted or {FindingStatus.OPEN.value, FindingStatus.ACKNOWLEDGED.value}
         shown = [f for f in rows if f.status.value in keep]
     shown = [f for f in shown if severity is None or f.severity is severity]
-    columns = ["severity", "status", "verdict", "title", "source", "opened", "due", "fingerprint"]
+    columns = ["severity", "title", "fingerprint", "due", "status", "verdict", "opened", "source"]
     if everything or FindingStatus.RESOLVED.value in wanted:
-        columns.insert(3, "resolution")
+        columns.insert(4, "resolution")
     show(
-        (_row(f, fmt) for f in shown), fmt, columns, f"{len(shown)} findings",
+        (_row(f, fmt) for f in shown), fmt, columns, counted(len(shown), "finding"),
         "No findings: nothing that the rules ask for is wrong.",
     )  # fmt: skip
     worst = [f for f in rows if f.status is not FindingStatus.RESOLVED and f.verdict is not Verdict.EXEMPT]
@@ -97,8 +98,13 @@ def _row(found: Finding, fmt: Format) -> dict[str, Any]:
     return {
         "severity": found.severity.value, "status": found.status.value, "verdict": found.verdict.value,
         "resolution": found.resolution.value if found.resolution else None, "title": found.title,
-        "source": found.source, "opened": found.opened_at, "due": found.due_at, "fingerprint": found.fingerprint[:12],
+        "source": found.source, "opened": _day(found.opened_at), "due": _day(found.due_at),
+        "fingerprint": found.fingerprint[:12],
     }  # fmt: skip
+
+
+def _day(when: datetime | None) -> str | None:
+    return None if when is None else f"{when:%Y-%m-%d}"
 
 
 def _findings(config: Config, source: str | None, rule: str | None) -> list[Finding]:
@@ -128,7 +134,11 @@ def _unknown(config: Config, source: str | None, fmt: Format) -> None:
         if j.verdict is Verdict.UNKNOWN
     ]
     show(
-        rows, fmt, ("source", "rule", "subject", "why"), f"{len(rows)} unknown verdicts", "Every rule could be judged."
+        rows,
+        fmt,
+        ("rule", "subject", "why", "source"),
+        counted(len(rows), "unknown verdict"),
+        "Every rule could be judged.",
     )
 
 
@@ -149,14 +159,35 @@ def drift(
     from monitor.store import queries
 
     engine = _database(config_of(context))
-    rows = queries.drift(engine, source, snapshot, moment(since, "--since"), moment(until, "--until"))
-    show(
-        (change_row(r, fmt) for r in rows), fmt, ("snapshot", "kind", "subject", "field", "before", "after"),
-        "Drift", "No drift: nothing changed since the first whole snapshot.",
-    )  # fmt: skip
+    rows = queries.drift(engine, source, snapshot, moment(since, "--since", end=False), moment(until, "--until"))
+    show_changes(engine, rows, fmt, "Drift", "No drift: nothing changed since the first whole snapshot.")
 
 
-def change_row(row: dict[str, Any], fmt: Format) -> dict[str, Any]:
+def show_changes(engine: Engine, rows: Iterable[dict[str, Any]], fmt: Format, title: str, empty: str) -> None:
+    """People read titles, programs ids."""
+    from monitor.store import queries
+
+    if fmt is Format.TABLE:
+        names = queries.entitlement_titles(engine)
+        show([told(r, names) for r in rows], fmt, TOLD, title, empty, least=4)
+    else:
+        show(map(_change, rows), fmt, (), "")
+
+
+TOLD = ("who", "what", "before", "after", "snapshot")
+
+
+def told(row: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """A change as a person reads it: `names` gives the titles of what is told by its id."""
+    who = row["subject_email"] or row["subject_name"] or row["subject_id"]
+    before, after = (names.get(v, v) if isinstance(v, str) else v for v in (row["before"], row["after"]))
+    return {
+        "who": who if row["subject_kind"] == "account" else f"{row['subject_kind']} {who}",
+        "what": row["field"] or row["kind"], "before": before, "after": after, "snapshot": row["snapshot_id"],
+    }  # fmt: skip
+
+
+def _change(row: dict[str, Any]) -> dict[str, Any]:
     about = {
         "kind": row["subject_kind"],
         "id": row["subject_id"],
@@ -164,10 +195,9 @@ def change_row(row: dict[str, Any], fmt: Format) -> dict[str, Any]:
         "name": row["subject_name"],
     }
     kept = {k: row[k] for k in ("snapshot_id", "source", "kind", "field", "before", "after")}
-    name = f"{about['kind']} {about['email'] or about['name'] or about['id']}"
     return {
         "snapshot": kept["snapshot_id"], "source": kept["source"], "kind": kept["kind"],
-        "subject": name if fmt is Format.TABLE else about,
+        "subject": about,
         "field": kept["field"], "before": kept["before"], "after": kept["after"],
     }  # fmt: skip
 
@@ -190,8 +220,13 @@ def accounts(
         "source", "id", "email", "name", "status", "level", "role", "privileged", "is_admin", "is_instructor",
         "created", "last_login", "groups", "first_seen", "status_since",
     )  # fmt: skip
-    columns = ("email", "name", "status", "level", "role", "privileged", "is_admin", "last_login", "groups", "source")
-    show(({k: r[k] for k in keys} for r in rows), fmt, columns, "Accounts", "No accounts are recorded.")
+    columns = ("email", "status", "role", "privileged", "last_login", "level", "is_admin", "groups", "name", "source")
+    show(({k: r[k] for k in keys} for r in rows), fmt, columns, "Accounts", _no_accounts(at, account))
+
+
+def _no_accounts(at: str | None, account: str | None) -> str:
+    then = f" as of {at}; `access-monitor snapshots` says since when there is a record" if at else ""
+    return f"No such account is recorded{then}." if account else f"No accounts are recorded{then}."
 
 
 @app.command()
@@ -213,7 +248,7 @@ def snapshots(
         "id", "source", "outcome", "started_at", "finished_at", "accounts", "roles", "groups", "grants", "requests",
         "pages", "digest", "error",
     )  # fmt: skip
-    columns = ("id", "source", "outcome", "started_at", "accounts", "roles", "groups", "grants", "requests", "error")
+    columns = ("id", "source", "outcome", "started_at", "error", "accounts", "grants", "groups", "roles", "requests")
     rows = queries.snapshots(engine, source, limit)
     show(
         ({k: r[k] for k in keys} for r in rows),
@@ -253,7 +288,7 @@ def outbox_(
     keys = ("id", "receiver", "reason", "status", "attempts", "created_at", "due_at", "sent_at", "error", "reference")
     show(
         ({**{k: r[k] for k in keys}, "title": r["content"].get("title")} for r in rows), fmt,
-        ("receiver", "reason", "title", "status", "attempts", "due_at", "error"), "Outbox",
+        ("receiver", "title", "status", "error", "due_at", "attempts", "reason"), "Outbox",
         "Nothing waits: all is sent.",
     )  # fmt: skip
 

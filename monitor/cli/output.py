@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -55,19 +56,31 @@ def clean(value: Any) -> str:
 def cell(value: Any) -> str | Text:
     if value is None:
         return "[dim]-[/dim]"
+    return Text(one_line(said(value)))
+
+
+def said(value: Any) -> str:
+    """A value as people read it, in a table or in a sentence."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M")
     if isinstance(value, dict):
-        return Text(one_line(", ".join(f"{k}={v}" for k, v in value.items())))
-    return Text(one_line(", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value))
+        between = "; " if any(isinstance(v, (list, tuple)) for v in value.values()) else ", "
+        return between.join(f"{k}={said(v)}" for k, v in value.items())
+    return ", ".join(map(said, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """ "1 finding", "2 findings"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def show(
-    rows: Iterable[dict[str, Any]], fmt: Format, columns: Sequence[str], title: str, empty: str = "Nothing to show."
-) -> None:
-    """Prints rows. JSON and CSV hold every key; a table the given columns."""
+    rows: Iterable[dict[str, Any]], fmt: Format, columns: Sequence[str], title: str, empty: str = "Nothing to show.",
+    least: int = 2,
+) -> None:  # fmt: skip
+    """Prints rows. JSON and CSV hold every key; a table the columns that fit, the first `least` in any case."""
     rows = list(rows)
     if fmt is Format.JSON:
         text = json.dumps([plain(r) for r in rows], indent=2, ensure_ascii=False)
@@ -77,12 +90,48 @@ def show(
     elif not rows:
         console().print(f"[dim]{escape(empty)}[/dim]")
     else:
-        table = Table(title=title, title_justify="left", header_style="bold", row_styles=["", "dim"], pad_edge=False)
-        for column in columns:
-            table.add_column(column.replace("_", " "), overflow="fold")
-        for row in rows:
-            table.add_row(*(severity(row[c]) if c == "severity" else cell(row.get(c)) for c in columns))
-        console().print(table)
+        _print_table(rows, columns, title, least)
+
+
+def _print_table(rows: Sequence[dict[str, Any]], columns: Sequence[str], title: str, least: int) -> None:
+    cells = {c: [_text(severity(r[c]) if c == "severity" else cell(r.get(c))) for r in rows] for c in columns}
+    room = _room()
+    widths = fitting({c: max(len(c), *(t.cell_len for t in cells[c])) for c in columns}, room, least)
+    table = Table(title=title, title_justify="left", header_style="bold", row_styles=["", "dim"], pad_edge=False)
+    for column, width in widths.items():
+        table.add_column(column.replace("_", " "), overflow="fold", width=width)
+    for texts in zip(*(cells[c] for c in widths), strict=True):
+        table.add_row(*texts)
+    Console(highlight=False, emoji=False, width=max(room, 1)).print(table)
+    left_out = [c.replace("_", " ") for c in columns if c not in widths]
+    if left_out:
+        console().print(f"[dim]Too narrow for: {', '.join(left_out)}. All of it: --format json[/dim]")
+
+
+def _text(value: str | Text) -> Text:
+    return value if isinstance(value, Text) else Text.from_markup(value)
+
+
+def _room() -> int:
+    """A terminal's width. What is piped away goes a row a line, for grep, unless $COLUMNS says how wide."""
+    told = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return console().width if told else 10_000
+
+
+FRAME = 3  # of each column: the line before it, and a space on either side
+READABLE = 24  # a column that is narrower than this, and than its text, is hard to read
+
+
+def fitting(natural: Mapping[str, int], room: int, least: int) -> dict[str, int]:
+    """The width of each column that fits. The last ones go first, down to `least`; then the widest give way."""
+    widths = dict(natural)
+    while len(widths) > least and sum(min(w, READABLE) + FRAME for w in widths.values()) > room:
+        widths.popitem()
+    spare = room - FRAME * len(widths)
+    while sum(widths.values()) > max(spare, 8 * len(widths)):
+        widest = max(widths, key=lambda c: widths[c])
+        widths[widest] -= 1
+    return widths
 
 
 def severity(value: Any) -> str | Text:

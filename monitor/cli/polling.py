@@ -9,7 +9,7 @@ from monitor import wiring
 from monitor.cli import logs
 from monitor.cli.app import Exit
 from monitor.cli.clock import SystemClock
-from monitor.cli.output import console
+from monitor.cli.output import console, counted, one_line
 from monitor.cli.progress import progress
 from monitor.config import Config
 from monitor.cycle import Acceptance, CycleResult, Parts, deliver_waiting, run_cycle
@@ -44,7 +44,7 @@ def watch(read: Callable[[], Config]) -> None:
 
 def poll_once(config: Config, source: str | None, accepted_by: str | None = None) -> Exit:
     """`accepted_by`: who answers for whatever the poll shows, beyond the limits too."""
-    logs.set_up(config.log)
+    logs.set_up(config.log, quiet=sys.stderr.isatty())  # bars and a sentence there, a log line elsewhere
     with progress() as bars:
         parts = wiring.parts(config, SystemClock(), stream=sys.stdout, progress=bars, only=source)
         acceptance = None if accepted_by is None else Acceptance(accepted_by)
@@ -55,7 +55,7 @@ def poll_once(config: Config, source: str | None, accepted_by: str | None = None
     unsent = sum(n for how, n in ended.items() if how != Sending.SENT.value)
     if unsent:
         console(err=True).print(
-            f"{unsent} messages could not be sent and wait; see `access-monitor outbox`", style="yellow"
+            f"{counted(unsent, 'message')} could not be sent; see `access-monitor outbox`", style="yellow"
         )
     return _code(results)
 
@@ -70,15 +70,15 @@ def _code(results: list[CycleResult]) -> Exit:
 def _summary(result: CycleResult) -> None:
     snapshot = result.snapshot
     said = [
-        f"snapshot {result.snapshot_id} of {snapshot.source} is {snapshot.outcome.value}",
-        f"{snapshot.proof.requests} requests",
-        f"{result.changes} changes",
-        f"{sum(e.kind.value == 'opened' for e in result.events)} findings opened",
+        f"{snapshot.source}: snapshot {result.snapshot_id} is {snapshot.outcome.value}",
+        counted(snapshot.proof.requests, "request"),
+        counted(result.changes, "change"),
+        f"{counted(sum(e.kind.value == 'opened' for e in result.events), 'finding')} opened",
         f"{sum(e.kind.value == 'resolved' for e in result.events)} resolved",
-        f"{result.notifications} messages",
+        counted(result.notifications, "message"),
     ]
     if result.unknown:
-        said.append(f"{sum(result.unknown.values())} verdicts unknown")
+        said.append(f"{counted(sum(result.unknown.values()), 'verdict')} unknown")
     console().print("; ".join(said), markup=False)
-    if snapshot.error:
-        console(err=True).print(f"  {snapshot.error}", style="yellow", markup=False)
+    if snapshot.error and sys.stderr.isatty():  # elsewhere the log has said it
+        console(err=True).print(f"  {one_line(snapshot.error)}", style="yellow", markup=False)

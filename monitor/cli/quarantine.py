@@ -45,14 +45,16 @@ def list_(
 @quarantine.command("show")
 def show_(context: typer.Context, snapshot: SnapshotArgument = None, fmt: FormatOption = Format.TABLE) -> None:
     """Exactly what a quarantined snapshot would have changed, as `drift` shows what did change."""
-    from monitor.cli.look import change_row
+    from monitor import wiring
+    from monitor.cli.look import show_changes
     from monitor.store import aside
 
-    _, found = _waiting(config_of(context), snapshot)
-    rows = [change_row(r, fmt) for r in aside.would_change(found.file, found.snapshot, found.source)]
+    config = config_of(context)
+    _, found = _waiting(config, snapshot)
+    rows = aside.would_change(found.file, found.snapshot, found.source)
     if fmt is Format.TABLE:
         console().print(f"Snapshot {found.snapshot} of {clean(found.source)}: {clean(found.why)}")
-    show(rows, fmt, ("snapshot", "kind", "subject", "field", "before", "after"), "Would change", "Nothing.")
+    show_changes(wiring.database(config, must_exist=True), rows, fmt, "Would change", "Nothing.")
 
 
 @quarantine.command()

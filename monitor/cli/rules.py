@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from monitor.cli.app import Exit, app, config_of
-from monitor.cli.output import Format, FormatOption, console, show
+from monitor.cli.output import Format, FormatOption, console, counted, show
 from monitor.decide import facts as declared
 from monitor.domain.rule import Rule
 from monitor.errors import ConfigError, RuleErrors
@@ -51,7 +51,12 @@ def _asked_for_config(context: typer.Context) -> bool:
 def list_(context: typer.Context, fmt: FormatOption = Format.TABLE, folder: FolderOption = None) -> None:
     """Every rule in force, with what it is for."""
     rows = [_row(r) for r in _rule_set(context, folder).rules]
-    show(rows, fmt, ("severity", "id", "for_each", "status", "fix_within", "closes", "controls"), f"{len(rows)} rules")
+    show(
+        rows,
+        fmt,
+        ("severity", "id", "for_each", "closes", "fix_within", "status", "controls"),
+        counted(len(rows), "rule"),
+    )
 
 
 def _row(rule: Rule) -> dict[str, Any]:
@@ -92,7 +97,7 @@ def check(context: typer.Context, folder: FolderOption = None) -> None:
     lacking = [fault for rule in found.rules for fault in missing(rule)]
     if lacking:
         raise RuleErrors(lacking)
-    console().print(f"{len(found.rules)} rules are sound; set {found.digest[:16]}")
+    console().print(f"{counted(len(found.rules), 'rule is', 'rules are')} sound; set {found.digest[:16]}")
 
 
 class TestFormat(StrEnum):
@@ -180,4 +185,4 @@ def facts(
         return
     chosen = [f for f in declared.FACTS.values() if f.kind in (*kinds, "now")]
     rows = [{"fact": f.name, "type": f.type, "about": f.about, "absent": f.absent, "scope": f.scope} for f in chosen]
-    show(rows, fmt, ("fact", "type", "about", "absent"), f"{len(rows)} facts")
+    show(rows, fmt, ("fact", "type", "about", "absent"), counted(len(rows), "fact"))

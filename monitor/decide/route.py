@@ -15,6 +15,7 @@ from monitor.decide.reconcile import ACTIVATED
 from monitor.domain.change import Change
 from monitor.domain.finding import Event, EventKind, Finding
 from monitor.domain.message import Notification, Reason, Route
+from monitor.domain.reading import Outcome
 from monitor.domain.rule import Rule, Severity, Verdict
 from monitor.domain.snapshot import Snapshot
 
@@ -171,21 +172,27 @@ def of_operations(
         yield notification(receiver, Reason.OPERATIONS, key, message, source, now, content)
 
 
+_NOT_WHOLE = {
+    Outcome.FAILED: "read: the poll failed",
+    Outcome.PARTIAL: "read whole: the poll was partial",
+    Outcome.QUARANTINED: "believed: the poll is quarantined",
+}
+
+
 def of_outcome(
     before: str | None, snapshot: Snapshot, routes: Sequence[Route], now: datetime
 ) -> Iterator[Notification]:
     """Said once when a source can no longer be read whole, and once when it can again."""
-    if before is None or before == snapshot.outcome.value:
+    if (before or Outcome.COMPLETE.value) == snapshot.outcome.value:
         return
     source, key = snapshot.source, f"outcome:{snapshot.source}:{present.rfc3339(snapshot.started_at)}"
     if snapshot.outcome.value == "complete":
         yield from of_operations(key, f"{source} can be read whole again", "Nothing.", (), routes, source, now)
         return
-    broken = [f"{s.name}: {s.reason}" for s in snapshot.scopes if s.reason and s.outcome.value != "unread"]
     yield from of_operations(
-        key, f"{source} could not be read whole: the poll was {snapshot.outcome.value}",
+        key, f"{source} could not be {_NOT_WHOLE[snapshot.outcome]}",
         "Findings of what was not read stay as they were. Run `access-monitor check` to see whether it can be reached.",
-        broken[:20], routes, source, now,
+        snapshot.troubles[:20], routes, source, now,
     )  # fmt: skip
 
 

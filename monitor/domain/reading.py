@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Protocol
 
 from monitor.domain.observed import Account, Activity, Grant, Group, Role
 
+NOT_READ = "not read: "  # begins the reason of a scope that was not tried, because of what went wrong before it
+
 
 class Outcome(StrEnum):
     COMPLETE = "complete"

@@ -81,6 +81,17 @@ class Ask:
         return self.called or f"{self.method} {self.path}{page}"
 
 
+class _ErrorSaid(msgspec.Struct):
+    message: str | None = None
+
+
+class _Errors(msgspec.Struct):
+    """An error in either shape: `errors` of API v2, or `error` of what stands before it."""
+
+    errors: list[_ErrorSaid] = []
+    error: str | None = None
+
+
 class Answer(NamedTuple, Generic[T]):
     value: T
     digest: bytes  # SHA-256 of the body
@@ -314,7 +325,7 @@ class Reader:
         self._raise_explained(ask, status, body, after)
         retry = worth_a_retry(status, after)
         said = self.clean(body)
-        message = f"{ask}: HTTP {status}: {said}{_advice(status, headers, after)}"
+        message = f"{ask}: HTTP {status}: {self.clean(_in_words(body))}{_advice(status, headers, after)}"
         raise Refused(message, status, said if _is_json(body) else None, retry=retry, after=after)
 
     def _raise_explained(self, ask: Ask, status: int, body: bytes, after: float | None = None) -> None:
@@ -374,6 +385,16 @@ def _limited(response: httpx.Response, ask: Ask) -> bytes:
             raise SourceError(f"{ask}: the answer is longer than {LONGEST_BODY // 2**20} MiB")
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _in_words(body: bytes) -> bytes:
+    """What the source said for people, if it is written as LearnWorlds writes errors; else the body as it is."""
+    try:
+        found = msgspec.json.decode(body, type=_Errors)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return body
+    said = [e.message for e in found.errors if e.message] or [found.error or ""]
+    return "; ".join(said).encode() or body
 
 
 def _retry_after(value: str | None, now: datetime) -> float | None:

@@ -16,6 +16,7 @@ from msgspec import Raw
 
 from monitor.domain.observed import Account, Activity
 from monitor.domain.reading import (
+    NOT_READ,
     AccountsGone,
     AccountsRead,
     Batch,
@@ -88,7 +89,7 @@ class Polling:
     def scope(self, name: str, work: Callable[[Part], Iterator[Batch]]) -> Iterator[Batch]:
         """Exactly one end for every scope, whatever happens in it."""
         if self.over is not None:
-            yield ScopeEnded(name, Outcome.FAILED, f"not read: {self.over}")
+            yield ScopeEnded(name, Outcome.FAILED, f"{NOT_READ}{self.over}")
             return
         part = Part()
         try:

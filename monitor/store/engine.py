@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +46,7 @@ def _prepare(path: Path) -> None:
         raise StoreError(f"{path}: cannot be made: {error.strerror}. Set database.url to a writable place") from error
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
-        raise StoreError(f"{path}: is readable by others (mode {mode:o}); run: chmod 600 {path}")
+        raise StoreError(f"{path}: is readable by others (mode {mode:o}); run: chmod 600 {shlex.quote(str(path))}")
 
 
 def _on_connect(dbapi: Any, _record: Any) -> None:

@@ -107,6 +107,16 @@ def drift(
             yield {**row, "before": _json(row["before"]), "after": _json(row["after"])}
 
 
+def entitlement_titles(engine: Engine) -> dict[str, str]:
+    """What people call a role or a group that a change tells as "role:ID" or "group:ID"."""
+    with reading(engine) as connection:
+        rows = connection.exec_driver_sql(
+            """SELECT 'role:' || role_id, 'role ' || title FROM roles WHERE title IS NOT NULL
+               UNION ALL SELECT 'group:' || group_id, 'group ' || title FROM groups WHERE title IS NOT NULL"""
+        )
+        return {key: title for key, title in rows}
+
+
 def _json(text: str | None) -> Any:
     return None if text is None else msgspec.json.decode(text)
 
@@ -147,7 +157,7 @@ def _accounts_of(
         else "{0}.valid_from <= :s AND ({0}.valid_to IS NULL OR {0}.valid_to > :s)"
     )
     only = "" if privileged is None else " AND a.privileged" if privileged else " AND NOT coalesce(a.privileged, 0)"
-    only += " AND (a.account_id = :account OR a.email_key = :account)" if account else ""
+    only += " AND (a.account_id = :account OR a.email_key = :email)" if account else ""
     query = f"""
         SELECT a.account_id AS id, a.email, coalesce(a.name, a.username) AS name, a.status, a.level, a.role,
                a.privileged,
@@ -158,7 +168,7 @@ def _accounts_of(
                   AND {valid.format("g")}) AS groups
         FROM accounts a LEFT JOIN activity y ON y.source_id = a.source_id AND y.account_id = a.account_id
         WHERE a.source_id = :source AND {valid.format("a")}{only} ORDER BY a.account_id"""  # noqa: S608
-    parameters = {"source": source_id, "s": as_of, "account": (account or "").casefold()}
+    parameters = {"source": source_id, "s": as_of, "account": account, "email": (account or "").casefold()}
     used = {k: v for k, v in parameters.items() if f":{k}" in query}
     from sqlalchemy import text
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.cli.output import Format, clean, console, show
+from monitor.cli.output import FRAME, Format, clean, console, counted, fitting, said, show
 
 NOON = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)
 ROW: dict[str, Any] = {
@@ -62,6 +62,58 @@ def test_a_table_holds_the_columns_that_are_asked_for(capsys: pytest.CaptureFixt
     assert [c.strip() for c in lines[4].strip("│").split("│")] == [
         "▲ high", "ann", "g1, g2", "cf_team=x", "yes", "2026-06-15 12:00", "-", "-5", "-",
     ]  # fmt: skip
+
+
+NATURAL = {"severity": 10, "title": 70, "fingerprint": 12, "due": 10, "status": 12, "opened": 10, "source": 6}
+
+
+@pytest.mark.parametrize(
+    ("room", "kept"),
+    [(300, 7), (120, 7), (90, 5), (80, 4), (60, 3), (40, 2), (10, 2)],
+)
+def test_a_table_keeps_the_columns_that_fit(room: int, kept: int) -> None:
+    """The most important ones, which come first; two in any case. The widest gives way, and short ones stay whole."""
+    widths = fitting(NATURAL, room, least=2)
+    assert list(widths) == list(NATURAL)[:kept]
+    assert all(widths[c] == NATURAL[c] for c in widths if c != "title") or room == 10
+    assert sum(widths.values()) + FRAME * len(widths) <= room or room == 10
+
+
+def test_some_columns_stay_in_any_case() -> None:
+    """Drift without what was afterwards is none."""
+    assert list(fitting({"who": 40, "what": 12, "before": 30, "after": 30, "id": 3}, 60, least=4)) == [
+        "who", "what", "before", "after",
+    ]  # fmt: skip
+
+
+def test_a_table_names_what_it_leaves_out(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody takes a narrow table for all there is."""
+    monkeypatch.setenv("COLUMNS", "40")
+    out = shown(capsys, Format.TABLE, ROW | {"name": "x" * 90}, columns=("id", "name", "is_admin", "seen"))
+    assert "".join(out.split()).count("x") == 90
+    assert "Too narrow for: is admin, seen. All of it: --format json" in " ".join(out.split())
+    assert max(map(len, out.splitlines())) <= 40
+
+
+def test_a_piped_table_has_a_row_a_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """For grep: nothing is folded and nothing left out."""
+    monkeypatch.delenv("COLUMNS")
+    out = shown(capsys, Format.TABLE, ROW | {"name": "x" * 500}, columns=("id", "name", "seen"))
+    [row] = [line for line in out.splitlines() if "ann" in line]
+    assert "x" * 500 in row
+    assert "2026-06-15" in row
+
+
+def test_values_are_said_as_people_read_them() -> None:
+    """At any depth; a table of lists keeps them apart."""
+    assert said({"privileged": True, "status": None}) == "privileged=yes, status=None"
+    assert said({"soc2": ["CC6.2", "CC6.3"], "iso27001": ["A.8.2"]}) == "soc2=CC6.2, CC6.3; iso27001=A.8.2"
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 pages"), (1, "1 page"), (2, "2 pages"), (1200, "1,200 pages")])
+def test_things_are_counted(number: int, text: str) -> None:
+    """One is one."""
+    assert counted(number, "page") == text
 
 
 def test_an_empty_listing_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -257,11 +257,12 @@ def snapshot(outcome: Outcome) -> Snapshot:
 @pytest.mark.parametrize(
     ("before", "now", "title"),
     [
-        (None, Outcome.FAILED, None),
+        (None, Outcome.COMPLETE, None),
+        (None, Outcome.FAILED, "school could not be read: the poll failed"),
         ("complete", Outcome.COMPLETE, None),
         ("failed", Outcome.FAILED, None),
         ("complete", Outcome.PARTIAL, "school could not be read whole: the poll was partial"),
-        ("partial", Outcome.FAILED, "school could not be read whole: the poll was failed"),
+        ("partial", Outcome.FAILED, "school could not be read: the poll failed"),
         ("partial", Outcome.COMPLETE, "school can be read whole again"),
     ],
 )
