@@ -70,6 +70,7 @@ class TrutoServer(Loopback):
         self.end: Literal["null", "empty", "absent"] = "null"  # next_cursor of the last page
         self.hears_suspended = True  # whether remote_query[include_suspended] reaches the school
         self.custom_refused: int | None = None  # the status, where custom paths are not allowed
+        self.most = 200  # records on a page, whatever the limit asked for
         self.reset: Literal["seconds", "epoch"] | None = None  # ratelimit-reset of a provider's 429
         self.tools_missing: set[str] = set()
         self.arguments = {"cursor": "next_cursor", "limit": "limit", "suspended": "include_suspended", "id": "id"}
@@ -194,7 +195,7 @@ class TrutoServer(Loopback):
     # the school
 
     def _provider_page(self, kind: str, page: int, limit: str, *, suspended: bool) -> Any:
-        query = {"page": str(page), "items_per_page": limit}
+        query = {"page": str(page), "items_per_page": str(min(int(limit), self.most))}
         if kind == "users" and suspended:
             query["include_suspended"] = "true"
         return self._provider(PATHS[kind], query)
@@ -339,17 +340,15 @@ class TrutoServer(Loopback):
             return None
         kind, single = _TOOLS[name]
         value = {what: given.get(argument) for what, argument in self.arguments.items()}
-        suspended = str(value.get("suspended")).lower() == "true"
+        suspended = self.hears_suspended and str(value.get("suspended")).lower() == "true"
         try:
             if single:
                 query = {"include_suspended": "true"} if suspended else {}
                 said: Any = self._provider(f"{PATHS[kind]}/{value['id']}", query)
             else:
-                cursor = str(value.get("cursor") or "")
-                native = self._provider_page(
-                    kind, _page_of(cursor), str(value.get("limit") or 100), suspended=suspended
-                )
-                asked = Asked("POST", name, {"page": str(_page_of(cursor)), "next_cursor": cursor})
+                cursor, limit = str(value.get("cursor") or ""), str(value.get("limit") or 100)
+                asked = Asked("POST", name, {"page": str(_page_of(cursor)), "next_cursor": cursor, "limit": limit})
+                native = self._provider_page(kind, asked.page, limit, suspended=suspended)
                 said = self._envelope("proxy", kind, native, asked, fault)
         except _ProviderError as error:
             text = self._remote(error.reply, insight=False).body.decode()

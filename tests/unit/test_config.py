@@ -216,6 +216,12 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("[[sources]]", 'time_zone = "Mars"\n[[sources]]', 'time_zone: is no time zone; write it like "Europe/Berlin"'),
     ("[[sources]]", 'log = "xml"\n[[sources]]', "log: Input should be 'text' or 'json'"),
     ('"learnworlds"', '"moodle"', "sources[0].kind: must be one of learnworlds, file, truto"),
+    *(("\n".join(SMALLEST.splitlines()[2:6]), f'kind = "truto"\n{lines}', f"sources[0]: {said}") for lines, said in (
+        ("", 'needs token and integrated_account_id for api = "unified"'),
+        ('api = "proxy"\ntoken = { env = "T" }', 'needs token and integrated_account_id for api = "proxy"'),
+        ('api = "mcp"\ntoken = { env = "T" }', 'needs mcp_url for api = "mcp"'),
+        ('api = "mcp"\nmcp_url = { env = "M" }\nintegrated_account_id = "1"',
+         "has an integrated_account_id, which is of no use without token"))),
     (*source('use = "hr"'), "sources[0].use: Input should be 'target' or 'authority'"),
     ('"files"', '"fax"', "receivers[0].kind: must be one of files, console, slack, slack_webhook, email"),
     ('"school"', '"my school"',
