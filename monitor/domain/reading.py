@@ -126,8 +126,8 @@ class Recall(Protocol):
         """Ids of the accounts that are privileged as of this poll."""
         ...
 
-    def had_members(self) -> bool:
-        """Whether an earlier poll read the members of any group."""
+    def recorded(self, scope: str) -> list[str]:
+        """Ids of the roles or groups that are recorded; for `Scope.MEMBERS`, of groups whose members were read."""
         ...
 
 

@@ -210,8 +210,8 @@ class Nothing:
     def privileged(self) -> list[str]:
         return []
 
-    def had_members(self) -> bool:
-        return False
+    def recorded(self, scope: str) -> list[str]:
+        return []
 
 
 def faults_of(batches: Iterable[Batch]) -> str | None:

@@ -19,7 +19,7 @@ import httpx
 import msgspec
 from msgspec import Raw, Struct
 
-from monitor.domain.observed import Account, Activity, Grant
+from monitor.domain.observed import Account, Activity, Grant, Role
 from monitor.domain.reading import (
     AccountsRead,
     Batch,
@@ -270,14 +270,31 @@ class _Reading(SchoolPolling):
     # roles
 
     def read_roles(self, part: Part) -> Iterator[Batch]:
-        roles = [
-            role
-            for number, page in self.listed(part, "roles")
-            for role in decoded(page.records, self.way.role, part, f"page {number}")
-        ]
-        yield RolesRead(roles)
+        roles = self._roles(part)
+        missing = set(self.recall.recorded(Scope.ROLES)) - roles.keys()
+        if missing and not part.faults:
+            found = missing & (self._own_role_ids(part) or self._roles(part).keys())
+            if found:
+                part.fault(f"{len(found)} roles are there, and were not on the list: {', '.join(sorted(found))}")
+        yield RolesRead(list(roles.values()))
         if not part.faults:
-            self.roles, self.digests_hold = RoleList(roles), True
+            self.roles, self.digests_hold = RoleList(roles.values()), True
+
+    def _roles(self, part: Part) -> dict[str, Role]:
+        pages = self.listed(part, "roles")
+        found = (r for n, page in pages for r in decoded(page.records, self.way.role, part, f"page {n}"))
+        return {role.id: role for role in found}
+
+    def _own_role_ids(self, part: Part) -> set[str] | None:
+        """What LearnWorlds itself says, where Truto lets us ask: it has no way to ask for one role."""
+        if self.settings.integrated_account is None:
+            return None
+        self.asking("roles")
+        try:
+            page = self.got(part, "roles", self.reader.fetch(self._custom("/user-roles"), native_page))
+            return {decode_member(raw).id for raw in self.records(page, f"{CUSTOM}/user-roles")}
+        except Refused:
+            return None
 
     # users
 
@@ -349,18 +366,48 @@ class _Reading(SchoolPolling):
         broken: SourceError | None = None
         try:
             for number, page in self.listed(part, "groups"):
-                for group, managed in decoded(page.records, self.way.group, part, f"page {number}"):
-                    self.groups[group.id] = group
-                    managers.update(dict.fromkeys(managed or ()))
-                    if managed is None:
-                        part.fault(f"group {group.id}: {NO_MANAGERS}")
+                self._add_groups(page.records, managers, part, f"page {number}")
                 self.progress("groups", len(self.groups), None)
+            if not part.faults:
+                self._confirm_groups(managers, part)
         except SourceError as error:
             broken = error
         if part.answers:
             yield GroupsRead(list(self.groups.values()), list(managers))
         if broken is not None:
             raise broken
+
+    def _add_groups(self, records: list[Raw], managers: dict[Grant, None], part: Part, where: str) -> None:
+        for group, managed in decoded(records, self.way.group, part, where):
+            self.groups[group.id] = group
+            managers.update(dict.fromkeys(managed or ()))
+            if managed is None:
+                part.fault(f"group {group.id}: {NO_MANAGERS}")
+
+    def _confirm_groups(self, managers: dict[Grant, None], part: Part) -> None:
+        """Nothing tells how long the list should have been, so a group that is not on it is asked for, too."""
+        missing = [g for g in self.recall.recorded(Scope.GROUPS) if g not in self.groups]
+        witness = next(iter(self.groups), None) if missing else None
+        if witness is not None and self._group_is_gone(witness, part, {}):
+            raise SourceError(f"group {witness}: not found, though a page has just shown it, so no 404 is believed")
+        for group_id in missing[: self.confirm_limit]:
+            self._group_is_gone(group_id, part, managers)
+        if len(missing) > self.confirm_limit:
+            part.fault(f"{len(missing)} groups were not on any page, {self.confirm_limit} could be confirmed")
+
+    def _group_is_gone(self, group_id: str, part: Part, managers: dict[Grant, None]) -> bool:
+        """Where it is not, it is read; where nobody knows, the groups are not whole."""
+        self.asking("groups")
+        try:
+            body = self.got(part, "groups", self.reader.fetch(self.way.one_group(group_id), self.way.one))
+        except Refused as error:
+            if not error.gone:
+                part.fault(str(error))
+            return error.gone
+        self._add_groups([Raw(body)], managers, part, f"group {group_id}")
+        if group_id not in self.groups:
+            part.fault(f"group {group_id}: answered with another group")
+        return False
 
     # members and role details, which only LearnWorlds' own API has
 
@@ -380,7 +427,7 @@ class _Reading(SchoolPolling):
 
     def outcome_without(self) -> Outcome:
         """What was read before and cannot be any more is missing; what never could be was never promised."""
-        return Outcome.FAILED if self.recall.had_members() else Outcome.UNREAD
+        return Outcome.FAILED if self.recall.recorded(Scope.MEMBERS) else Outcome.UNREAD
 
     def members_page(self, group_id: str, number: int = 1) -> Ask:
         return self._custom(f"/user_groups/{quote(group_id, safe='')}/users", items_per_page=MOST_PER_PAGE, page=number)

@@ -21,8 +21,8 @@ LISTS = {
     "roles": "list_all_learnworlds_roles",
     "groups": "list_all_learnworlds_groups",
 }
-ONE_USER = "get_single_learnworlds_user_by_id"
-TOOLS = (*LISTS.values(), ONE_USER, "get_single_learnworlds_group_by_id")
+ONE_USER, ONE_GROUP = "get_single_learnworlds_user_by_id", "get_single_learnworlds_group_by_id"
+TOOLS = (*LISTS.values(), ONE_USER, ONE_GROUP)
 MOST_TOOL_PAGES = 50
 
 # What arguments may be called, letters and digits only, the likeliest first.
@@ -30,7 +30,7 @@ CURSOR = ("nextcursor", "cursor", "pagetoken", "nextpagetoken")
 PAGE = ("page", "pagenumber")
 LIMIT = ("limit", "itemsperpage", "pagesize", "perpage")
 SUSPENDED = ("includesuspended", "remotequeryincludesuspended", "withsuspended")
-ID = ("id", "userid", "learnworldsuserid")
+ID = ("id", "userid", "groupid", "learnworldsuserid", "learnworldsgroupid")
 
 
 class Tool(Struct):
@@ -157,10 +157,16 @@ class Mcp(Native):
         return self._call(tool, wanted)
 
     def user(self, account_id: str) -> Ask:
-        tool = self._tool(ONE_USER)
+        return self._one(ONE_USER, account_id)
+
+    def one_group(self, group_id: str) -> Ask:
+        return self._one(ONE_GROUP, group_id)
+
+    def _one(self, name: str, record_id: str) -> Ask:
+        tool = self._tool(name)
         if tool.argument(ID) is None:
-            raise SourceError(f"MCP {tool.name}: none of its arguments is an id, so nobody can be asked for")
-        return self._call(tool, [(ID, account_id), (SUSPENDED, True)], f" {account_id}")
+            raise SourceError(f"MCP {tool.name}: none of its arguments is an id, so nothing can be asked for")
+        return self._call(tool, [(ID, record_id), (SUSPENDED, True)], f" {record_id}")
 
     def _tool(self, name: str) -> Tool:
         if name not in self._tools:

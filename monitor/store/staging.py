@@ -156,8 +156,17 @@ class Staging:
         )
         return [r[0] for r in rows]
 
-    def had_members(self) -> bool:
-        return bool(self.member_digests()) or self._any_member()
+    def recorded(self, scope: str) -> list[str]:
+        query = {
+            Scope.ROLES: "role_id FROM main_db.roles WHERE true",
+            Scope.GROUPS: "group_id FROM main_db.groups WHERE true",
+            Scope.MEMBERS: "DISTINCT entitlement_id FROM main_db.grants WHERE kind = 'member'",
+        }[scope]
+        rows = self.db.execute(f"SELECT {query} AND source_id = ? AND valid_to IS NULL", (self.source_id,))  # noqa: S608
+        found = {r[0] for r in rows}
+        if scope == Scope.MEMBERS:  # groups that were read, and had none
+            found |= {name.removeprefix(Scope.MEMBERS) for name in self.member_digests()}
+        return sorted(found)
 
     # adding
 

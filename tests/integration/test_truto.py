@@ -12,9 +12,9 @@ import httpx
 import msgspec
 import pytest
 
-from monitor.domain.reading import Outcome
+from monitor.domain.reading import Outcome, Scope
 from tests.peers.tables import Polled
-from tests.peers.truto import Connected, connected
+from tests.peers.truto import Connected, Privileged, connected
 
 WAYS = ("unified", "proxy", "mcp")
 USERS = "(users|list_all_learnworlds_users)$"  # the list, whichever way it is read
@@ -369,7 +369,7 @@ def test_members_that_truto_may_not_read_are_one_unread_scope(cohorts: Connected
 
 def test_members_that_could_be_read_before_are_missing(big: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then it is a fault: what was watched is watched no more."""
-    monkeypatch.setattr(type(big.recall), "had_members", lambda self: True)
+    monkeypatch.setattr(big.recall, "recorded", lambda scope: ["g"] if scope == Scope.MEMBERS else [])
     big.truto.custom_refused = 403
     got = big.read()
     assert got.ends["members/"].outcome is Outcome.FAILED
@@ -567,3 +567,73 @@ def test_the_proof_says_how_it_was_read(c: Connected) -> None:
     assert proof["filters"] == {"remote_query[include_suspended]": "true"}
     assert proof["records"]["users"] == len(ids(c))
     assert msgspec.json.encode(proof)
+
+
+# lists that end early, of what has no total
+
+
+@pytest.mark.parametrize("api", WAYS)
+def test_a_group_that_is_not_on_the_list_is_asked_for(cohorts: Connected, api: str, remembered: Any) -> None:
+    """Half the list and no cursor: the other half is there all the same, with its managers and members."""
+    first = cohorts.read(cohorts.source(api))
+    remembered(first)
+    cohorts.truto.faults.add("short", "groups$", times=None)
+    got = cohorts.read(cohorts.source(api))
+    assert reasons(got) == {}
+    assert {g.id for g in got.groups} == set(cohorts.school.groups)
+    assert sorted(got.managers) == sorted(first.managers)
+    assert got.members.keys() == first.members.keys()
+
+
+@pytest.mark.parametrize("api", WAYS)
+def test_a_group_that_is_gone_is_gone(cohorts: Connected, api: str, remembered: Any) -> None:
+    """LearnWorlds' own 404 for it, after another one was found by its id."""
+    remembered(cohorts.read(cohorts.source(api)))
+    gone = next(iter(cohorts.school.groups))
+    del cohorts.school.groups[gone], cohorts.school.members[gone]
+    got = cohorts.read(cohorts.source(api))
+    assert reasons(got) == {}
+    assert gone not in {g.id for g in got.groups}
+
+
+def test_a_group_of_which_nobody_knows(cohorts: Connected, remembered: Any) -> None:
+    """Truto's own 404 is no word about the group: the groups are not whole."""
+    remembered(cohorts.read())
+    gone = next(iter(cohorts.school.groups))
+    del cohorts.school.groups[gone], cohorts.school.members[gone]
+    cohorts.truto.faults.add("not-found", f"/groups/{gone}$", times=None)
+    assert set(reasons(cohorts.read())) == {"groups"}
+
+
+@pytest.mark.parametrize("custom", [None, 403])
+def test_a_role_that_is_not_on_the_list_is_looked_for(c: Connected, custom: int | None, remembered: Any) -> None:
+    """On LearnWorlds' own list, where that is allowed, else on the list once more."""
+    c.truto.custom_refused = custom
+    remembered(c.read())
+    c.truto.faults.add("short", "/roles$")
+    got = c.read()
+    assert got.ends["roles"].outcome is Outcome.PARTIAL
+    assert "4 roles are there, and were not on the list" in reasons(got)["roles"]
+
+
+@pytest.mark.parametrize("custom", [None, 403])
+def test_a_role_that_is_gone_is_gone(c: Connected, custom: int | None, remembered: Any) -> None:
+    """Neither list has it."""
+    c.truto.custom_refused = custom
+    remembered(c.read())
+    gone = c.school.roles.pop()
+    got = c.read()
+    whole(c, got)
+    assert gone["id"] not in {r.id for r in got.roles}
+
+
+@pytest.fixture
+def remembered(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What the store would say of roles and groups after a poll."""
+
+    def remember(got: Polled) -> None:
+        known = {Scope.ROLES: [r.id for r in got.roles], Scope.GROUPS: [g.id for g in got.groups],
+                 Scope.MEMBERS: list(got.members)}  # fmt: skip
+        monkeypatch.setattr(Privileged, "recorded", lambda self, scope: known[scope])
+
+    return remember

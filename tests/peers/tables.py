@@ -49,8 +49,8 @@ class Remembered:
     def privileged(self) -> list[str]:
         return []
 
-    def had_members(self) -> bool:
-        return False
+    def recorded(self, scope: str) -> list[str]:
+        return []
 
 
 @dataclass
