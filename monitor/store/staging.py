@@ -162,7 +162,7 @@ class Staging:
             Scope.GROUPS: "group_id FROM main_db.groups WHERE true",
             Scope.MEMBERS: "DISTINCT entitlement_id FROM main_db.grants WHERE kind = 'member'",
         }[scope]
-        rows = self.db.execute(f"SELECT {query} AND source_id = ? AND valid_to IS NULL", (self.source_id,))  # noqa: S608
+        rows = self.db.execute(f"SELECT {query} AND source_id = ? AND valid_to IS NULL", (self.source_id,))
         found = {r[0] for r in rows}
         if scope == Scope.MEMBERS:  # groups that were read, and had none
             found |= {name.removeprefix(Scope.MEMBERS) for name in self.member_digests()}
