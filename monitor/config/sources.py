@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from monitor.config.limits import Limits
 from monitor.config.secret import Secret
-from monitor.config.values import Address, Bool, Duration, Int, Name, Rate, Strict
+from monitor.config.values import Address, Bool, Duration, Int, Name, Rate, Service, Strict
 
 
 class WatchedSource(Strict):
@@ -149,7 +149,23 @@ class TrutoSource(WatchedSource):
         return self
 
 
-SourceConfig = Annotated[LearnWorldsSource | FileSource | TrutoSource, Field(discriminator="kind")]
+class ScimSource(WatchedSource):
+    kind: Literal["scim"]
+    url: Service
+    token: Secret
+    rate: Rate = (10, 1.0)
+    count: Annotated[Int, Field(ge=1, le=10000)] = 100
+    paging: Literal["auto", "index", "cursor"] = "auto"
+    levels: dict[str, str] = {}
+    fields: list[str] = []
+    groups: Bool = True
+    confirm_limit: Annotated[Int, Field(ge=0, le=10000)] = 200
+
+
+SourceConfig = Annotated[LearnWorldsSource | TrutoSource | ScimSource | FileSource, Field(discriminator="kind")]
 SOURCES: dict[str, type[WatchedSource]] = {
-    "learnworlds": LearnWorldsSource, "file": FileSource, "truto": TrutoSource,
-}  # fmt: skip
+    "learnworlds": LearnWorldsSource,
+    "truto": TrutoSource,
+    "scim": ScimSource,
+    "file": FileSource,
+}

@@ -43,6 +43,12 @@ def _address(text: Any) -> Any:
     return text
 
 
+def _service(text: Any) -> Any:
+    if isinstance(text, str) and not re.fullmatch(r"https?://[^/\s?#@]+(/[^\s?#]*)?", text):
+        raise ValueError('must be an address without a password or a query, like "https://idp.example.com/scim/v2"')
+    return text
+
+
 def _name(text: Any) -> Any:
     if isinstance(text, str) and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", text):
         raise ValueError("must be letters, digits, dots, hyphens and underscores, 63 at most")
@@ -53,5 +59,6 @@ Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Rate = Annotated[tuple[int, float], BeforeValidator(_rate)]
 Name = Annotated[str, BeforeValidator(_name)]
 Address = Annotated[str, BeforeValidator(_address)]
+Service = Annotated[str, BeforeValidator(_service)]
 Bool = Annotated[bool, Field(strict=True)]  # not 1 or "yes": there is one way to write it
 Int = Annotated[int, Field(strict=True)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from monitor.config import Config, FileSource, LearnWorldsSource, SourceConfig, TableSource, TrutoSource
+from monitor.config import Config, FileSource, LearnWorldsSource, ScimSource, SourceConfig, TableSource, TrutoSource
 from monitor.cycle import Watched
 from monitor.domain.limits import Limit
 from monitor.domain.reading import Clock, Progress, Source
@@ -14,7 +14,7 @@ from monitor.sources.unread import Unread
 from monitor.wiring.secrets import secret
 
 # A number moves when its kind starts to read the same records in another way: then every record is read anew.
-READERS = {"learnworlds": "1", "file": "1", "truto": "1"}
+READERS = {"learnworlds": "1", "truto": "1", "scim": "1", "file": "1"}
 
 
 def watched(
@@ -38,6 +38,8 @@ def _decides(source: SourceConfig) -> object:
             return source.fields
         case TrutoSource():
             return source.fields, source.api
+        case ScimSource():
+            return source.fields, [*source.levels.items()]
     return ()
 
 
@@ -46,6 +48,8 @@ def _built(config: Config, source: SourceConfig, key: str, clock: Clock, progres
     match source:
         case LearnWorldsSource():
             return _learnworlds(config, source, key, clock, progress)
+        case ScimSource():
+            return _scim(config, source, key, clock, progress)
         case FileSource():
             return _file(config, source, clock, progress)
         case TrutoSource():
@@ -71,6 +75,16 @@ def _learnworlds(
         read_details=source.role_details,
         progress=progress,
     )
+
+
+def _scim(config: Config, source: ScimSource, key: str, clock: Clock, progress: Progress | None) -> Source:
+    from monitor.sources.scim import Scim
+
+    return Scim(
+        source.name, source.url, source.token.read(f"{key}.token", config.folder), clock=clock, rate=source.rate,
+        count=source.count, paging=source.paging, levels=source.levels, kept_fields=tuple(source.fields),
+        read_groups=source.groups, confirm_limit=source.confirm_limit, progress=progress,
+    )  # fmt: skip
 
 
 def _file(config: Config, source: FileSource, clock: Clock, progress: Progress | None) -> Source:
