@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.domain.observed import Account
@@ -165,6 +165,7 @@ def test_a_user_with_a_fault_is_named(wrong: Json) -> None:
 # pages
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     users=st.integers(0, 30), size=st.integers(1, 12), most=st.integers(1, 12), by_cursor=st.booleans()
 )  # fmt: skip
