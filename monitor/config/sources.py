@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -125,6 +126,22 @@ class FileSource(TableSource):
         return self
 
 
+class SqlSource(TableSource):
+    kind: Literal["sql"]
+    url: Annotated[str, Field(min_length=1)]
+    password: Secret | None = None
+    query: Annotated[str, Field(min_length=1)]
+    timeout: Duration = timedelta(seconds=60)
+    max_rows: Annotated[Int, Field(ge=1)] = 1_000_000
+
+    @field_validator("url")
+    @classmethod
+    def _no_password(cls, url: str) -> str:
+        if re.match(r"[^/]*://[^/@]*:[^/@]*@", url):
+            raise ValueError("a password must not stand in the config; name where it lies in `password`")
+        return url
+
+
 class TrutoSource(WatchedSource):
     kind: Literal["truto"]
     api: Literal["unified", "proxy", "mcp"] = "unified"
@@ -162,10 +179,13 @@ class ScimSource(WatchedSource):
     confirm_limit: Annotated[Int, Field(ge=0, le=10000)] = 200
 
 
-SourceConfig = Annotated[LearnWorldsSource | TrutoSource | ScimSource | FileSource, Field(discriminator="kind")]
+SourceConfig = Annotated[
+    LearnWorldsSource | TrutoSource | ScimSource | FileSource | SqlSource, Field(discriminator="kind")
+]
 SOURCES: dict[str, type[WatchedSource]] = {
     "learnworlds": LearnWorldsSource,
     "truto": TrutoSource,
     "scim": ScimSource,
     "file": FileSource,
+    "sql": SqlSource,
 }

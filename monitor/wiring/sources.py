@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import hashlib
 
-from monitor.config import Config, FileSource, LearnWorldsSource, ScimSource, SourceConfig, TableSource, TrutoSource
+from monitor.config import (
+    Config,
+    FileSource,
+    LearnWorldsSource,
+    ScimSource,
+    SourceConfig,
+    SqlSource,
+    TableSource,
+    TrutoSource,
+)
 from monitor.cycle import Watched
 from monitor.domain.limits import Limit
 from monitor.domain.reading import Clock, Progress, Source
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, SourceError
 from monitor.sources.rows import Columns
 from monitor.sources.unread import Unread
 from monitor.wiring.secrets import secret
 
 # A number moves when its kind starts to read the same records in another way: then every record is read anew.
-READERS = {"learnworlds": "1", "truto": "1", "scim": "1", "file": "1"}
+READERS = {"learnworlds": "1", "truto": "1", "scim": "1", "file": "1", "sql": "1"}
 
 
 def watched(
@@ -52,6 +61,8 @@ def _built(config: Config, source: SourceConfig, key: str, clock: Clock, progres
             return _scim(config, source, key, clock, progress)
         case FileSource():
             return _file(config, source, clock, progress)
+        case SqlSource():
+            return _sql(config, source, key, clock, progress)
         case TrutoSource():
             return _truto(config, source, key, clock, progress)
 
@@ -119,6 +130,22 @@ def _truto(config: Config, source: TrutoSource, key: str, clock: Clock, progress
         read_details=source.role_details,
         progress=progress,
     )
+
+
+def _sql(config: Config, source: SqlSource, key: str, clock: Clock, progress: Progress | None) -> Source:
+    from monitor.sources.sql import Sql, refused
+
+    why = refused(source.query)
+    if why is not None:
+        raise ConfigError([f"{key}.query: {why}"], str(config.path))
+    try:
+        return Sql(
+            source.name, source.url, source.query, _columns(config, source), clock=clock, folder=config.folder,
+            password=secret(source.password, f"{key}.password", config), timeout=source.timeout.total_seconds(),
+            max_rows=source.max_rows, max_shrink=source.max_shrink, progress=progress,
+        )  # fmt: skip
+    except SourceError as error:
+        raise ConfigError([f"{key}.url: {error}"], str(config.path)) from error
 
 
 def _columns(config: Config, source: TableSource) -> Columns:
