@@ -142,6 +142,15 @@ class SqlSource(TableSource):
         return url
 
 
+class PythonSource(WatchedSource):
+    """A source of your own: a Python file that is loaded from the disk."""
+
+    kind: Literal["python"]
+    file: Path
+    settings: dict[str, str | int | float | bool | list[str]] = {}
+    secrets: dict[str, Secret] = {}
+
+
 class TrutoSource(WatchedSource):
     kind: Literal["truto"]
     api: Literal["unified", "proxy", "mcp"] = "unified"
@@ -180,7 +189,7 @@ class ScimSource(WatchedSource):
 
 
 SourceConfig = Annotated[
-    LearnWorldsSource | TrutoSource | ScimSource | FileSource | SqlSource, Field(discriminator="kind")
+    LearnWorldsSource | TrutoSource | ScimSource | FileSource | SqlSource | PythonSource, Field(discriminator="kind")
 ]
 SOURCES: dict[str, type[WatchedSource]] = {
     "learnworlds": LearnWorldsSource,
@@ -188,4 +197,5 @@ SOURCES: dict[str, type[WatchedSource]] = {
     "scim": ScimSource,
     "file": FileSource,
     "sql": SqlSource,
+    "python": PythonSource,
 }

@@ -111,6 +111,24 @@ class Credentials(Protocol):
         ...
 
 
+class Token:
+    """A bearer token that only a person can renew. `where` that is done stands in the message."""
+
+    def __init__(self, token: str, where: str) -> None:
+        self._token, self._where = token.strip(), where
+
+    def token(self, reader: Reader) -> str:
+        if not (self._token.isascii() and self._token.isprintable()):
+            raise AuthError("the token has characters that cannot be sent; copy it again")
+        return self._token
+
+    def renew(self, reader: Reader, stale: str) -> str:
+        raise AuthError(f"{self._where} refused the token (401): make a new one there, and put it in its place")
+
+    def secrets(self) -> tuple[str, ...]:
+        return (self._token,)
+
+
 class Explain(Protocol):
     def __call__(self, ask: Ask, status: int, body: bytes, after: float | None) -> SourceError | None:
         """What the API's own error means, or None for what any HTTP answer of that status means."""

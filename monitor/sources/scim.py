@@ -27,7 +27,17 @@ from monitor.domain.reading import (
     Scope,
 )
 from monitor.errors import AuthError, SourceError
-from monitor.sources.http import Ask, RateGate, Reader, Refused, Unreachable, open_client, sanitised, worth_a_retry
+from monitor.sources.http import (
+    Ask,
+    RateGate,
+    Reader,
+    Refused,
+    Token,
+    Unreachable,
+    open_client,
+    sanitised,
+    worth_a_retry,
+)
 from monitor.sources.scim_records import (
     GroupRecord,
     Held,
@@ -83,7 +93,7 @@ class Scim:
         progress: Progress | None = None,
     ) -> None:
         self.name, self.proof = name, Proof()
-        self._url, self._token, self._transport = url.rstrip("/"), Token(token), transport
+        self._url, self._token, self._transport = url.rstrip("/"), Token(token, "the SCIM server"), transport
         self._clock, self._gate = clock, RateGate(clock, *rate)
         self._settings = Settings(
             count, paging, levels or {}, kept_fields, read_groups, confirm_limit, progress or silent
@@ -124,24 +134,6 @@ class Scim:
 
     def _clean(self, said: str) -> str:
         return sanitised(said.encode(), self._token.secrets())
-
-
-class Token:
-    """A bearer token that nobody can renew but the administrator of the server."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token.strip()
-
-    def token(self, reader: Reader) -> str:
-        if not (self._token.isascii() and self._token.isprintable()):
-            raise AuthError("the token has characters that cannot be sent; copy it again")
-        return self._token
-
-    def renew(self, reader: Reader, stale: str) -> str:
-        raise AuthError("the SCIM server refused the token (401): make a new one there, and put it in its place")
-
-    def secrets(self) -> tuple[str, ...]:
-        return (self._token,)
 
 
 class _Reading(Polling):

@@ -8,6 +8,7 @@ from monitor.config import (
     Config,
     FileSource,
     LearnWorldsSource,
+    PythonSource,
     ScimSource,
     SourceConfig,
     SqlSource,
@@ -18,12 +19,13 @@ from monitor.cycle import Watched
 from monitor.domain.limits import Limit
 from monitor.domain.reading import Clock, Progress, Source
 from monitor.errors import ConfigError, SourceError
+from monitor.sources.http import sanitised
 from monitor.sources.rows import Columns
 from monitor.sources.unread import Unread
 from monitor.wiring.secrets import secret
 
 # A number moves when its kind starts to read the same records in another way: then every record is read anew.
-READERS = {"learnworlds": "1", "truto": "1", "scim": "1", "file": "1", "sql": "1"}
+READERS = {"learnworlds": "1", "truto": "1", "scim": "1", "file": "1", "sql": "1", "python": "1"}
 
 
 def watched(
@@ -47,6 +49,8 @@ def _decides(source: SourceConfig) -> object:
             return source.fields
         case TrutoSource():
             return source.fields, source.api
+        case PythonSource():
+            return [*source.settings.items()]
         case ScimSource():
             return source.fields, [*source.levels.items()]
     return ()
@@ -61,6 +65,8 @@ def _built(config: Config, source: SourceConfig, key: str, clock: Clock, progres
             return _scim(config, source, key, clock, progress)
         case FileSource():
             return _file(config, source, clock, progress)
+        case PythonSource():
+            return _python(config, source, key, clock)
         case SqlSource():
             return _sql(config, source, key, clock, progress)
         case TrutoSource():
@@ -146,6 +152,25 @@ def _sql(config: Config, source: SqlSource, key: str, clock: Clock, progress: Pr
         )  # fmt: skip
     except SourceError as error:
         raise ConfigError([f"{key}.url: {error}"], str(config.path)) from error
+
+
+def _python(config: Config, source: PythonSource, key: str, clock: Clock) -> Source:
+    """Loads the file and calls its `source`. What stands in it runs with all that this program may do."""
+    import importlib.util
+
+    path = config.folder / source.file
+    secrets = {name: where.read(f"{key}.secrets.{name}", config.folder) for name, where in source.secrets.items()}
+    try:
+        spec = importlib.util.spec_from_file_location(f"access_monitor_source_{path.stem}", path)
+        if spec is None or spec.loader is None:
+            raise ImportError("is no Python file")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        built: Source = module.source(name=source.name, settings=source.settings, secrets=secrets, clock=clock)
+    except Exception as error:  # a stranger's code may raise anything, and the config is what can be mended
+        why = f"{type(error).__name__}: {sanitised(str(error).encode(), tuple(secrets.values()))}"
+        raise ConfigError([f"{key}.file: {path}: {why}"], str(config.path)) from error
+    return built
 
 
 def _columns(config: Config, source: TableSource) -> Columns:
