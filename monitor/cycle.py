@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,10 @@ from monitor.domain.finding import Event, EventKind, Finding, FindingStatus, Jud
 from monitor.domain.limits import Limit, Moved
 from monitor.domain.message import Channel, Notification, Receipt, Route, Sending
 from monitor.domain.observed import Kind, Subject
-from monitor.domain.reading import Clock, Outcome, Scope, ScopeEnded, Source
+from monitor.domain.reading import Clock, Lane, Outcome, Scope, ScopeEnded, Source
 from monitor.domain.rule import Rule, Verdict
 from monitor.domain.snapshot import Snapshot, troubles
-from monitor.errors import Busy, TemplateFault
+from monitor.errors import Busy, SourceError, StoreError, TemplateFault
 from monitor.store import aside, findings, outbox, queries, records
 from monitor.store.engine import reading, writing
 from monitor.store.locks import held
@@ -47,6 +47,7 @@ from monitor.store.settle import Settled, settle
 from monitor.store.staging import Staging
 
 log = structlog.get_logger()
+RECORDING_TAKES = 600.0  # seconds, at the very most
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,20 @@ class Watched:
     privileged_roles: frozenset[str] = frozenset()
     authority: bool = False  # its records are persons, who say what accounts elsewhere should be
     limits: Mapping[str, Limit] = field(default_factory=dict)  # by name, as in decide/quarantine.py
+    fast: Source | None = None  # reads only who is privileged or suspended
+    fast_every: float | None = None
+    slow: Mapping[str, float] = field(default_factory=dict)  # families of scopes with an interval of their own
 
     @property
     def kind_of_records(self) -> Kind:
         return Kind.PERSON if self.authority else Kind.ACCOUNT
+
+    def of(self, lane: Lane) -> Source:
+        if lane is Lane.FULL:
+            return self.source
+        if self.fast is None:
+            raise SourceError(f"{self.source.name} has no fast lane; set fast_every")
+        return self.fast
 
 
 @dataclass(frozen=True)
@@ -108,20 +119,29 @@ class CycleResult:
     rule_errors: tuple[Judgement, ...]
 
 
-def run_cycle(parts: Parts, name: str, acceptance: Acceptance | None = None) -> CycleResult:
+def run_cycle(parts: Parts, name: str, acceptance: Acceptance | None = None, lane: Lane = Lane.FULL) -> CycleResult:
     """One poll of one source, from reading to recording. Raises StoreError while another process polls it."""
-    with polling(parts.staging_folder, parts.clock, name):
-        return _cycle(parts, name, acceptance)
+    with polling(parts.staging_folder, parts.clock, name, lane):
+        return _cycle(parts, name, acceptance, lane)
 
 
 @contextmanager
-def polling(folder: Path, clock: Clock, name: str) -> Iterator[str]:
+def polling(folder: Path, clock: Clock, name: str, lane: Lane = Lane.FULL) -> Iterator[str]:
     """While nobody else polls this source, or decides what a poll of it was worth. Gives its mark in file names."""
     mark = source_mark(name)
-    with held(folder / f".polling-{mark}", clock) as mine:
+    with held(folder / f".polling-{mark}{_suffix(lane)}", clock) as mine:
         if not mine:
             raise Busy(f"{name} is being polled by another process; its snapshot will be there when that is done")
         yield mark
+
+
+@contextmanager
+def in_turn(parts: Parts, name: str) -> Iterator[None]:
+    """A fast lane is polled while a full poll goes on; from comparing to recording they go one after the other."""
+    with held(parts.staging_folder / f".recording-{source_mark(name)}", parts.clock, RECORDING_TAKES) as mine:
+        if not mine:
+            raise Busy(f"{name}: another poll is being recorded for {RECORDING_TAKES:.0f} s; this one is dropped")
+        yield
 
 
 @dataclass(frozen=True)
@@ -159,11 +179,11 @@ def reject(engine: Engine, clock: Clock, folder: Path, name: str, snapshot_id: i
         aside.sweep(engine, folder, mark)
 
 
-def _cycle(parts: Parts, name: str, acceptance: Acceptance | None) -> CycleResult:
+def _cycle(parts: Parts, name: str, acceptance: Acceptance | None, lane: Lane) -> CycleResult:
     watched = parts.watched[name]
-    staging = open_staging(parts, watched)
+    staging = open_staging(parts, watched, lane)
     try:
-        poll(watched.source, staging, parts.at)
+        poll(watched.of(lane), staging, parts.at)
         return record_what_was_read(parts, watched, staging, acceptance)
     finally:
         staging.close()
@@ -173,6 +193,13 @@ def record_what_was_read(
     parts: Parts, watched: Watched, staging: Staging, acceptance: Acceptance | None
 ) -> CycleResult:
     """The rest of the line: everything after the reading."""
+    with in_turn(parts, watched.source.name):
+        result = _concluded(parts, watched, staging, acceptance)
+    _log(result)
+    return result
+
+
+def _concluded(parts: Parts, watched: Watched, staging: Staging, acceptance: Acceptance | None) -> CycleResult:
     settled = settle(staging, drift)
     parts.at("drift")
     settled, doubt = quarantine(parts, watched, staging, settled, acceptance)
@@ -187,18 +214,18 @@ def record_what_was_read(
         parts.engine, staging, settled, snapshot, events, notes, rules=parts.rules,
         version=__version__, reader=watched.reader, at=parts.at, beside=decided(parts, staging, snapshot, doubt),
     )  # fmt: skip
-    aside.sweep(parts.engine, parts.staging_folder, source_mark(watched.source.name))
+    if staging.lane is Lane.FULL:
+        aside.sweep(parts.engine, parts.staging_folder, source_mark(watched.source.name))
     changes = staging.db.execute("SELECT count(*) FROM changes").fetchone()[0]
-    result = CycleResult(snapshot_id, snapshot, changes, events, len(notes), judged.unknown, tuple(judged.errors))
-    _log(result)
-    return result
+    return CycleResult(snapshot_id, snapshot, changes, events, len(notes), judged.unknown, tuple(judged.errors))
 
 
 def _log(result: CycleResult) -> None:
     told = Counter(e.kind.value for e in result.events)
     snapshot = result.snapshot
     log.info(
-        "polled", source=snapshot.source, snapshot=result.snapshot_id, outcome=snapshot.outcome.value,
+        "polled", source=snapshot.source, lane=snapshot.lane.value, snapshot=result.snapshot_id,
+        outcome=snapshot.outcome.value,
         requests=snapshot.proof.requests, changes=result.changes, opened=told["opened"], resolved=told["resolved"],
         notifications=result.notifications, error=snapshot.error,
         seconds=round((snapshot.finished_at - snapshot.started_at).total_seconds(), 1),
@@ -210,12 +237,14 @@ def _log(result: CycleResult) -> None:
 # poll
 
 
-def open_staging(parts: Parts, watched: Watched) -> Staging:
+def open_staging(parts: Parts, watched: Watched, lane: Lane = Lane.FULL) -> Staging:
     now, name = parts.clock.now(), watched.source.name
     source_id = queries.source_id(parts.engine, name, watched.kind)
     facts = queries.source_facts(parts.engine, source_id)
+    if lane is Lane.FAST and facts.watched_since is None:
+        raise StoreError(f"the fast lane of {name} waits for the first whole poll, to compare with")
     return Staging(
-        parts.staging_folder / f".staging-{source_mark(name)}.sqlite",
+        parts.staging_folder / f".staging-{source_mark(name)}{_suffix(lane)}.sqlite",
         parts.engine.url.database or "",
         source_id,
         now,
@@ -225,7 +254,19 @@ def open_staging(parts: Parts, watched: Watched) -> Staging:
         privileged=lambda account: None if watched.authority else privileged(account, watched.privileged_roles),
         digest=access_digest,
         kind=watched.kind_of_records,
+        lane=lane,
+        later=later(watched.slow, facts.scopes_read, now),
     )
+
+
+def later(slow: Mapping[str, float], read: Mapping[str, datetime], now: datetime) -> frozenset[str]:
+    """Families of scopes whose own interval has not passed since a poll that read them began."""
+    return frozenset(f for f, every in slow.items() if f in read and now < read[f] + timedelta(seconds=every))
+
+
+def _suffix(lane: Lane) -> str:
+    """Of files that each lane has of its own."""
+    return "" if lane is Lane.FULL else f"-{lane.value}"
 
 
 def source_mark(name: str) -> str:
@@ -259,7 +300,7 @@ def quarantine(
     """A poll that would change more than the limits allow is set aside whole; then nothing of it is left to record.
 
     The first whole poll is believed: there is none to compare it with. What a source itself doubts (a stale file)
-    is not for a person to accept: it has to be mended there.
+    is not for a person to accept: it has to be mended there. A fast lane that shows too much leaves it to a full poll.
     """
     moved = measured(staging, settled, parts.corroborated(watched.source.name))
     scopes = {name: doubted(s) for name, s in staging.scopes.items()}
@@ -268,6 +309,11 @@ def quarantine(
         staging.scopes = scopes
         return settle(staging, drift), Doubt(moved)
     why = () if staging.quiet else tuple(map(beyond.said, beyond.exceeded(moved, watched.limits)))
+    if why and staging.lane is Lane.FAST:
+        staging.empty()
+        reason = f"beyond the limits, and so left to the full poll: {'; '.join(why)}"
+        staging.scopes = {Scope.FAST: ScopeEnded(Scope.FAST, Outcome.FAILED, reason)}
+        return settle(staging, drift), Doubt(moved)
     if not why or acceptance is not None:
         return settled, Doubt(moved, why, acceptance=acceptance)
     held_in = aside.held_file(parts.staging_folder, source_mark(watched.source.name))
@@ -293,7 +339,7 @@ def decided(parts: Parts, staging: Staging, snapshot: Snapshot, doubt: Doubt) ->
             aside.put(connection, source_id, snapshot_id, "; ".join(doubt.why), doubt.held, folder, mark, now)
         if doubt.acceptance is not None and doubt.why:
             aside.accept(connection, doubt.acceptance.snapshot_id, snapshot_id, doubt.acceptance.by, doubt.why, now)
-        if snapshot.outcome.applies:
+        if snapshot.outcome.applies and snapshot.lane is Lane.FULL:
             aside.supersede(connection, source_id, snapshot_id, now)
 
     return write
@@ -309,9 +355,21 @@ def seal(staging: Staging, watched: Watched, now: datetime, doubt: Doubt) -> Sna
     broken = doubt.why if doubt.held else troubles(scopes)
     error = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "") or None
     return Snapshot(
-        watched.source.name, outcome, staging.at, now, scopes, watched.source.proof,
-        baseline=staging.quiet and outcome is Outcome.COMPLETE, error=error,
+        watched.source.name, outcome, staging.at, now, scopes, watched.of(staging.lane).proof,
+        baseline=staging.quiet and outcome is Outcome.COMPLETE, error=error, lane=staging.lane,
+        carried=tuple(carried(staging, scopes)),
     )  # fmt: skip
+
+
+def carried(staging: Staging, scopes: Sequence[ScopeEnded]) -> Iterator[ScopeEnded]:
+    """What this poll was not to read, with the outcome that it had when it was read; "failed" if it never was."""
+    recorded = staging.recorded_scopes()
+    names = recorded.keys() - {Scope.USERS, Scope.FAST} if staging.lane is Lane.FAST else staging.left_out
+    yield from (recorded[n] for n in names)
+    have = {s.name for s in scopes} | set(names)
+    for name in map(Scope.members, records.groups_now(staging)):
+        if name not in have:
+            yield ScopeEnded(name, Outcome.FAILED, "not read")
 
 
 def outcome_of(scopes: Sequence[ScopeEnded]) -> Outcome:
@@ -357,8 +415,8 @@ def judge_all(
     for finding in judged.existing:
         watch.setdefault(finding.subject.kind, {}).setdefault(finding.subject.id, set()).add(finding.rule)
     blind = blind_facts(completeness(snapshot))
-    for kind in ("account", "role", "group", "source"):
-        plan = Plan(kind, applicable(parts.rules.rules, kind, watched), blind, parts.zone)
+    for kind in ("account", "role", "group", "source") if snapshot.lane is Lane.FULL else ("account",):
+        plan = Plan(kind, judged_in(snapshot.lane, applicable(parts.rules.rules, kind, watched)), blind, parts.zone)
         if not plan.rules:
             continue
         rows = subjects(kind, plan.fields, watched, staging, settled, snapshot)
@@ -376,9 +434,23 @@ def applicable(rules: Sequence[Rule], kind: str, watched: Watched) -> tuple[Comp
     return found
 
 
+def judged_in(lane: Lane, rules: tuple[Compiled, ...]) -> tuple[Compiled, ...]:
+    """A fast lane judges by the rules that ask for nothing but what it reads."""
+    if lane is Lane.FULL:
+        return rules
+    return tuple(r for r in rules if all(FACTS[name].scope in ("", Scope.USERS) for name in r.reads))
+
+
 def completeness(snapshot: Snapshot) -> dict[str, bool]:
-    """By scope, whether it was read whole."""
-    return {scope: snapshot.complete(scope) for scope in {f.scope for f in FACTS.values()} - {""}}
+    """By scope, whether it is known whole."""
+    return {scope: snapshot.known(scope) for scope in {f.scope for f in FACTS.values()} - {""}}
+
+
+def proved(snapshot: Snapshot, scope: str) -> bool:
+    """Whether this very poll read the scope whole (a fast lane, of the accounts that it is about)."""
+    if scope == Scope.USERS and snapshot.lane is Lane.FAST:
+        return snapshot.complete(Scope.FAST)
+    return not scope or snapshot.complete(scope)
 
 
 def subjects(
@@ -387,8 +459,9 @@ def subjects(
     """The records of a kind. Accounts that a broken read did not show are left out: nothing about them is proved."""
     since = records.watched_since(staging) or (staging.at if snapshot.outcome is Outcome.COMPLETE else None)
     if kind == Kind.ACCOUNT:
-        unseen = None if snapshot.complete(Scope.USERS) else staging.unseen()
-        return records.account_records(staging, fields, since, unseen)
+        whole = snapshot.complete(Scope.USERS) or staging.lane is Lane.FAST
+        unseen = None if whole else staging.unseen()
+        return records.account_records(staging, fields, since, unseen, records.groups_as_of(staging))
     if kind == Kind.ROLE:
         return records.role_records(staging, settled.roles)
     if kind == Kind.GROUP:
@@ -400,12 +473,18 @@ def subjects(
 
 
 def find(parts: Parts, staging: Staging, settled: Settled, snapshot: Snapshot, judged: Judged) -> Iterator[Event]:
-    """What opens and what is over. A poll that saw nothing says nothing about any finding."""
+    """What opens and what is over. A poll that saw nothing says nothing about any finding.
+
+    A finding closes when all that its rule reads is known whole, and this poll read what no longer holds.
+    """
     if not snapshot.outcome.applies:
         return iter(())
-    whole = completeness(snapshot)
+    known = completeness(snapshot)
+    read = {scope: proved(snapshot, scope) for scope in known}
+    whole = {scope: known[scope] or read[scope] for scope in known}
     return reconcile(
-        judged.existing, judged.found, parts.rules.by_id, settled.removed, lambda rule: may_close(rule, whole),
+        judged.existing, judged.found, parts.rules.by_id, settled.removed,
+        lambda rule, judgement: may_close(rule, whole, judgement.why, read),
         source=snapshot.source, now=staging.now, baseline=staging.quiet,
     )  # fmt: skip
 
@@ -435,7 +514,7 @@ def tell(
 
 def _of_outcome(parts: Parts, staging: Staging, snapshot: Snapshot, doubt: Doubt) -> Iterator[Notification]:
     """How well the source could be read, when that changed. A quarantine is told once, however many polls it lasts."""
-    before = queries.last_outcome(parts.engine, staging.source_id)
+    before = queries.last_outcome(parts.engine, staging.source_id, snapshot.lane)
     if doubt.acceptance is not None and doubt.why:
         return route.of_acceptance(snapshot, doubt.acceptance.by, doubt.why, parts.routes, staging.now)
     if doubt.held is None:

@@ -21,6 +21,7 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from monitor.cycle import Parts, deliver_waiting, run_cycle, tell_operator
+from monitor.domain.reading import Lane
 from monitor.errors import MonitorError, RuleErrors
 from monitor.store import queries
 
@@ -94,7 +95,7 @@ class Daemon:
         self._edits = Edits(rules_stamp)
         self._stop = threading.Event()
         self._reload = threading.Event()
-        self._running: dict[str, Future[None]] = {}
+        self._running: dict[tuple[str, Lane], Future[None]] = {}
         self._sending = threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="poll")
 
@@ -133,15 +134,22 @@ class Daemon:
             self.reload()
         now = self._parts.clock.now()
         for name, watched in self._parts.watched.items():
-            running = self._running.get(name)
-            if self._stop.is_set() or (running is not None and not running.done()):
-                continue
-            if due(watched.every, name, queries.last_started(self._parts.engine, name), now):
-                self._running[name] = self._pool.submit(self._poll, name)
+            for lane, every in ((Lane.FULL, watched.every), (Lane.FAST, watched.fast_every)):
+                if every is not None and not self._stop.is_set() and self._is_due(name, lane, every, now):
+                    self._running[name, lane] = self._pool.submit(self._poll, name, lane)
 
-    def _poll(self, name: str) -> None:
+    def _is_due(self, name: str, lane: Lane, every: float, now: datetime) -> bool:
+        """A fast lane waits for the first whole poll, to compare with."""
+        running, engine = self._running.get((name, lane)), self._parts.engine
+        if running is not None and not running.done():
+            return False
+        if lane is Lane.FAST and not queries.is_watched(engine, name):
+            return False
+        return due(every, name, queries.last_started(engine, name, lane), now)
+
+    def _poll(self, name: str, lane: Lane) -> None:
         try:
-            run_cycle(self._parts, name)
+            run_cycle(self._parts, name, lane=lane)
         except MonitorError as error:
             log.error("the poll failed and left no trace", source=name, error=str(error))
             self._stop.wait(30)

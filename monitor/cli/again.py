@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from monitor import wiring
 from monitor.cli.clock import SystemClock
 from monitor.config import Config
-from monitor.cycle import Judged, Parts, RuleSet, Watched, completeness, judge_all, subjects
+from monitor.cycle import Judged, Parts, RuleSet, Watched, carried, completeness, judge_all, subjects
 from monitor.decide import drift
 from monitor.decide.judge import Plan, blind_facts, compile_rule, judge
 from monitor.domain.finding import Judgement
@@ -158,5 +158,6 @@ def _recorded(
     scopes = tuple(
         ScopeEnded(s["name"], Outcome(s["outcome"]), s["reason"]) for s in queries.scopes_of(engine, row["id"])
     )
-    snapshot = Snapshot(name, Outcome(row["outcome"]), at, at, scopes, Proof())
+    kept = tuple(carried(staging, scopes))
+    snapshot = Snapshot(name, Outcome(row["outcome"]), at, at, scopes, Proof(), carried=kept)
     return Recorded(config, engine, watched, staging, snapshot, row["id"])

@@ -245,10 +245,12 @@ def snapshots(
         _proof(engine, proof, fmt)
         return
     keys = (
-        "id", "source", "outcome", "started_at", "finished_at", "accounts", "roles", "groups", "grants", "requests",
-        "pages", "digest", "error",
+        "id", "source", "lane", "outcome", "started_at", "finished_at", "accounts", "roles", "groups", "grants",
+        "requests", "pages", "digest", "error",
     )  # fmt: skip
-    columns = ("id", "source", "outcome", "started_at", "error", "accounts", "grants", "groups", "roles", "requests")
+    columns = (
+        "id", "source", "lane", "outcome", "started_at", "error", "accounts", "grants", "groups", "roles", "requests",
+    )  # fmt: skip
     rows = queries.snapshots(engine, source, limit)
     show(
         ({k: r[k] for k in keys} for r in rows),

@@ -15,7 +15,7 @@ from monitor.config import Config
 from monitor.cycle import Acceptance, CycleResult, Parts, deliver_waiting, run_cycle
 from monitor.daemon import Daemon, tell_of_faulty_rules
 from monitor.domain.message import Sending
-from monitor.domain.reading import Outcome
+from monitor.domain.reading import Lane, Outcome
 from monitor.errors import RuleErrors
 
 
@@ -42,13 +42,14 @@ def watch(read: Callable[[], Config]) -> None:
     Daemon(parts, build, lambda: wiring.rules_stamp(config)).run()
 
 
-def poll_once(config: Config, source: str | None, accepted_by: str | None = None) -> Exit:
+def poll_once(config: Config, source: str | None, accepted_by: str | None = None, lane: Lane = Lane.FULL) -> Exit:
     """`accepted_by`: who answers for whatever the poll shows, beyond the limits too."""
     logs.set_up(config.log, quiet=sys.stderr.isatty())  # bars and a sentence there, a log line elsewhere
     with progress() as bars:
         parts = wiring.parts(config, SystemClock(), stream=sys.stdout, progress=bars, only=source)
         acceptance = None if accepted_by is None else Acceptance(accepted_by)
-        results = [run_cycle(parts, name, acceptance) for name in parts.watched]
+        asked = [n for n, w in parts.watched.items() if lane is Lane.FULL or w.fast is not None or source is not None]
+        results = [run_cycle(parts, name, acceptance, lane) for name in asked]
     ended = deliver_waiting(parts)
     for result in results:
         _summary(result)

@@ -32,16 +32,18 @@ def poll(
         bool, typer.Option("--beyond-limits", help="Believe what it shows, however much it changes; needs --by.")
     ] = False,
     by: Annotated[str | None, typer.Option("--by", help="Who answers for --beyond-limits.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Only the fast lanes: who is privileged or suspended.")] = False,
 ) -> None:
     """Poll once, judge, record, send what there is to say, and stop.
 
     Exits with 4 when a poll was partial or quarantined, with 1 when one failed.
     """
     from monitor.cli.polling import poll_once
+    from monitor.domain.reading import Lane
 
     if beyond is not bool(by and by.strip()):
         raise ConfigError(["--beyond-limits and --by NAME go together: somebody has to answer for it"])
-    raise typer.Exit(poll_once(config_of(context), source, by))
+    raise typer.Exit(poll_once(config_of(context), source, by, Lane.FAST if fast else Lane.FULL))
 
 
 @app.command()

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from monitor.config.receivers import RECEIVERS
 from monitor.config.settings import Config, Database, RouteConfig
-from monitor.config.sources import SOURCES
+from monitor.config.sources import SOURCES, LearnWorldsSource
 from monitor.errors import ConfigError
 
 
@@ -130,6 +130,7 @@ def _table_in(model: type[BaseModel], name: str) -> type[BaseModel]:
 
 def _cross_checks(config: Config) -> list[str]:
     problems = [f"sources: two are called {n}" for n in _twice([s.name for s in config.sources])]
+    problems += _rates(config)
     problems += [f"receivers: two are called {n}" for n in _twice([r.name for r in config.receivers])]
     receivers, sources = {r.name for r in config.receivers}, {s.name for s in config.sources}
     for i, route in enumerate(config.routes):
@@ -144,6 +145,17 @@ def _cross_checks(config: Config) -> list[str]:
     if last.severity or last.rule or last.source or last.tag:
         problems.append(f"routes[{last_i}]: the last route for findings must match all: leave only `to`")
     return problems
+
+
+def _rates(config: Config) -> list[str]:
+    """Who asks one system for one client shares its limit, and so must agree on it."""
+    schools = [s for s in config.sources if isinstance(s, LearnWorldsSource)]
+    by_system = {(s.url.rstrip("/"), s.client_id): s for s in schools}
+    return [
+        f"sources: {s.name} and {other.name} ask the same school for the same client, so `rate` must be the same"
+        for s in schools
+        if (other := by_system[s.url.rstrip("/"), s.client_id]).rate != s.rate
+    ]
 
 
 def _twice(names: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from monitor.config.limits import Limits
 from monitor.config.secret import Secret
@@ -33,6 +33,15 @@ class WatchedSource(Strict):
         return every
 
 
+def _not_in_a_rush(every: timedelta | None) -> timedelta | None:
+    if every is not None and every < timedelta(seconds=1):
+        raise ValueError("must be at least 1s")
+    return every
+
+
+Interval = Annotated[Duration, AfterValidator(_not_in_a_rush)]
+
+
 class LearnWorldsSource(WatchedSource):
     kind: Literal["learnworlds"]
     url: Address
@@ -43,6 +52,9 @@ class LearnWorldsSource(WatchedSource):
     fields: list[str] = ["company"]
     members: Bool = True
     role_details: Bool = True
+    fast_every: Interval | None = None
+    members_every: Interval | None = None
+    role_details_every: Interval | None = None
     confirm_limit: Annotated[Int, Field(ge=0, le=10000)] = 200
 
     @model_validator(mode="after")

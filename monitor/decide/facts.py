@@ -121,6 +121,13 @@ ACCOUNT = (
         "a list of members was not read",
         scope=Scope.MEMBERS,
     ),
+    Fact(
+        "account.groups_as_of",
+        _T,
+        "When the members of groups were read: by this poll, or by an earlier one, where they have their own interval.",
+        "they were never read",
+        scope=Scope.MEMBERS,
+    ),
     Fact("account.managed_groups", _L, "Ids of the groups it manages.", "the groups were not read", scope=Scope.GROUPS),
     Fact("account.first_seen", _T, "First snapshot that showed it."),
     Fact(
@@ -250,6 +257,7 @@ SAMPLE_ACCOUNT: dict[str, Any] = {
     "never_signed_in": False,
     "nps_score": 8,
     "groups": [],
+    "groups_as_of": timedelta(0),
     "managed_groups": [],
 }
 SAMPLE_ROLE: dict[str, Any] = {

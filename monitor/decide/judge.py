@@ -257,9 +257,15 @@ def blind_facts(complete: Mapping[str, bool]) -> frozenset[str]:
     return frozenset(blind)
 
 
-def may_close(rule: Rule, complete: Mapping[str, bool]) -> bool:
-    """Whether all that the rule reads was read whole: only then does a clause that fails prove an end."""
-    return all(complete.get(facts.FACTS[name].scope, True) for name in compile_rule(rule).reads)
+def may_close(rule: Rule, complete: Mapping[str, bool], why: str = "", read: Mapping[str, bool] | None = None) -> bool:
+    """Whether all that the rule reads is known whole: only then does a clause that fails prove an end.
+
+    `why`: the clause that failed. `read`: scopes that this very poll read whole: the clause must read no others.
+    """
+    compiled = compile_rule(rule)
+    failed = next((c.reads for c in compiled.clauses if c.text == why), compiled.reads)
+    known = all(complete.get(facts.FACTS[name].scope, True) for name in compiled.reads)
+    return known and (read is None or all(read.get(facts.FACTS[name].scope, True) for name in failed))
 
 
 def active(rules: Iterable[Rule], kind: str) -> tuple[Compiled, ...]:

@@ -33,7 +33,7 @@ def reconcile(
     judgements: Iterable[Judgement],
     rules: Mapping[str, Rule],
     removed: Iterable[tuple[str, str]],
-    may_close: Callable[[Rule], bool],
+    may_close: Callable[[Rule, Judgement], bool],
     *,
     source: str,
     now: datetime,
@@ -110,10 +110,10 @@ def _opened(judgement: Judgement, rule: Rule, mark: str, source: str, now: datet
 
 
 def _not_held(
-    old: Finding, judgement: Judgement, rule: Rule, may_close: Callable[[Rule], bool], now: datetime
+    old: Finding, judgement: Judgement, rule: Rule, may_close: Callable[[Rule, Judgement], bool], now: datetime
 ) -> Iterator[Event]:
     if judgement.verdict is Verdict.NOTHING:
-        if not may_close(rule):
+        if not may_close(rule, judgement):
             return
         if holds_on(old):
             yield Event(EventKind.VERDICT, replace(old, verdict=Verdict.NOTHING), was=old.verdict)

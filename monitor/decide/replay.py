@@ -47,7 +47,7 @@ class Replay:
         events = tuple(
             reconcile(
                 list(self._known.values()), (j for j in said if j.verdict is not Verdict.ERROR),
-                {self.rule.id: self.rule}, removed, lambda _rule: may_close,
+                {self.rule.id: self.rule}, removed, lambda *_: may_close,
                 source=self.source, now=at, baseline=not self.steps,
             )
         )  # fmt: skip

@@ -15,7 +15,7 @@ from monitor.decide.reconcile import ACTIVATED
 from monitor.domain.change import Change
 from monitor.domain.finding import Event, EventKind, Finding
 from monitor.domain.message import Notification, Reason, Route
-from monitor.domain.reading import Outcome
+from monitor.domain.reading import Lane, Outcome
 from monitor.domain.rule import Rule, Severity, Verdict
 from monitor.domain.snapshot import Snapshot
 
@@ -185,12 +185,14 @@ def of_outcome(
     """Said once when a source can no longer be read whole, and once when it can again."""
     if (before or Outcome.COMPLETE.value) == snapshot.outcome.value:
         return
-    source, key = snapshot.source, f"outcome:{snapshot.source}:{present.rfc3339(snapshot.started_at)}"
+    source, fast = snapshot.source, snapshot.lane is Lane.FAST
+    name = f"the fast lane of {source}" if fast else source
+    key = f"outcome:{source}:{'fast:' if fast else ''}{present.rfc3339(snapshot.started_at)}"
     if snapshot.outcome.value == "complete":
-        yield from of_operations(key, f"{source} can be read whole again", "Nothing.", (), routes, source, now)
+        yield from of_operations(key, f"{name} can be read whole again", "Nothing.", (), routes, source, now)
         return
     yield from of_operations(
-        key, f"{source} could not be {_NOT_WHOLE[snapshot.outcome]}",
+        key, f"{name} could not be {_NOT_WHOLE[snapshot.outcome]}",
         "Findings of what was not read stay as they were. Run `access-monitor check` to see whether it can be reached.",
         snapshot.troubles[:20], routes, source, now,
     )  # fmt: skip

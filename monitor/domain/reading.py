@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from monitor.domain.observed import Account, Activity, Grant, Group, Role
 
@@ -26,6 +26,13 @@ class Outcome(StrEnum):
         return self in (Outcome.COMPLETE, Outcome.PARTIAL)
 
 
+class Lane(StrEnum):
+    """How much a poll reads."""
+
+    FULL = "full"  # everything
+    FAST = "fast"  # who is privileged or suspended, more often
+
+
 class Scope:
     """Names of the parts of a snapshot that have an outcome of their own."""
 
@@ -34,6 +41,12 @@ class Scope:
     GROUPS = "groups"
     DETAILS = "role_details"
     MEMBERS = "members/"  # + group id
+    FAST = "fast_lane"  # who is privileged or suspended
+
+    @staticmethod
+    def family(name: str) -> str:
+        """What an interval of its own is set for: "members" for the members of any group."""
+        return name.partition("/")[0]
 
     @staticmethod
     def members(group_id: str) -> str:
@@ -130,6 +143,18 @@ class Recall(Protocol):
         """Ids of the roles or groups that are recorded; for `Scope.MEMBERS`, of groups whose members were read."""
         ...
 
+    def due(self, scope: str) -> bool:
+        """Whether this part is to be read now. A source that reads all of it every time need not ask."""
+        return True
+
+    def known_roles(self) -> list[Role]:
+        """The roles as earlier polls recorded them."""
+        return []
+
+    def in_the_lane(self, levels: Collection[str]) -> set[str]:
+        """Ids of the accounts that were suspended or of these levels when they were last seen."""
+        return set()
+
 
 class Progress(Protocol):
     def __call__(self, what: str, done: int, of: int | None) -> None: ...
@@ -144,6 +169,13 @@ class Source(Protocol):
     def read(self, recall: Recall) -> Iterator[Batch]:
         """Yields what is there. A broken read ends its scope as partial or failed; it does not raise."""
         ...
+
+
+@runtime_checkable
+class WithFastLane(Protocol):
+    """A source that can be asked for its privileged and suspended accounts alone."""
+
+    def fast_lane(self) -> Source: ...
 
 
 class Clock(Protocol):

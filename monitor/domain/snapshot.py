@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from monitor.domain.reading import NOT_READ, Outcome, Proof, ScopeEnded
+from monitor.domain.reading import NOT_READ, Lane, Outcome, Proof, Scope, ScopeEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,17 @@ class Snapshot:
     baseline: bool = False  # the first complete one of its source
     error: str | None = None
     totals: Totals = field(default_factory=Totals)
+    lane: Lane = Lane.FULL
+    carried: tuple[ScopeEnded, ...] = ()  # what this poll was not to read, with the outcome of the poll that did
 
     def complete(self, scope: str) -> bool:
-        """Whether every scope of this name (or, with a trailing slash, of this family) was read whole."""
-        found = [s for s in self.scopes if s.name == scope or (scope.endswith("/") and s.name.startswith(scope))]
-        if scope.endswith("/") and not self.complete("groups"):
-            return False  # without the list of groups nobody can say that all members were read
-        return all(s.outcome is Outcome.COMPLETE for s in found) and (bool(found) or scope.endswith("/"))
+        """Whether this poll read every scope of this name (or, with a trailing slash, of this family) whole."""
+        left_out = scope.endswith("/") and any(s.name.startswith(scope) for s in self.carried)
+        return not left_out and _whole(scope, self.scopes)
+
+    def known(self, scope: str) -> bool:
+        """Whether it is known whole: read by this poll, or not due and whole when it was read."""
+        return _whole(scope, (*self.scopes, *self.carried))
 
     @property
     def troubles(self) -> list[str]:
@@ -53,3 +57,11 @@ def troubles(scopes: Iterable[ScopeEnded]) -> list[str]:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names) if len(names) <= 5 else f"{', '.join(names[:4])} and {len(names) - 4} more"
+
+
+def _whole(scope: str, scopes: tuple[ScopeEnded, ...]) -> bool:
+    family = scope.endswith("/")
+    found = [s for s in scopes if s.name == scope or (family and s.name.startswith(scope))]
+    if family and not _whole(Scope.GROUPS, scopes):
+        return False  # without the list of groups nobody can say that all members were read
+    return all(s.outcome is Outcome.COMPLETE for s in found) and (bool(found) or family)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from monitor.simulator import people
@@ -91,6 +91,14 @@ class School:
             self._visible = [i for i in self._order if not self.record(i)["is_suspended"]]
         return self._visible
 
+    def filtered(self, numbers: list[int], role: str | None, status: str | None) -> list[int]:
+        """Of these, those of that level and that status; what the API does not know as a status filters nothing."""
+        if role not in (None, "user"):
+            wanted = self._privileged_candidates()
+            numbers = [i for i in numbers if i in wanted]
+        records = ((i, self.record(i)) for i in numbers)
+        return [i for i, u in records if role in (None, u["role"]["level"]) and _is(u, status)]
+
     def users(self) -> Iterator[User]:
         return map(self.record, self._order)
 
@@ -120,7 +128,7 @@ class School:
             for u in map(self.record, self._privileged_candidates())
         )
 
-    def _privileged_candidates(self) -> Iterable[int]:
+    def _privileged_candidates(self) -> set[int]:
         made = (i for i in range(self.size) if people.staff_role(i) or people.case_of(i))
         return {i for i in (*made, *self._kept) if i not in self._gone}
 
@@ -269,3 +277,9 @@ class School:
     def managed_by(self, who: str) -> list[str]:
         index = self._known(who)
         return [g["title"] for g in self.groups.values() if index in g["managers"]]
+
+
+def _is(user: User, status: str | None) -> bool:
+    if status == "suspended":
+        return bool(user["is_suspended"])
+    return user["last_login"] is None if status == "never_logged_in" else True

@@ -151,7 +151,11 @@ class SchoolServer(Loopback):
     # what can be read
 
     def _users(self, asked: Asked) -> Reply:
-        numbers = self.school.listed(suspended=asked.query.get("include_suspended") == "true")
+        query = asked.query
+        every = query.get("include_suspended") == "true" or query.get("status") == "suspended"
+        numbers = self.school.listed(suspended=every)
+        if "role" in query or "status" in query:
+            numbers = self.school.filtered(numbers, query.get("role"), query.get("status"))
         return self._page(numbers, asked, _size(asked), self.school.record)
 
     def _user(self, asked: Asked, who: str) -> Reply:

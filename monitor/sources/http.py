@@ -144,17 +144,19 @@ class RateGate:
         self._passed: deque[float] = deque(maxlen=requests)
         self._held_until = float("-inf")
         self._lock = threading.Lock()
-        self.waited = 0.0
 
-    def wait(self, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Returns when one more request may be sent. Holding the lock while asleep keeps the others in line."""
+    def wait(self, stopped: Callable[[], bool] = lambda: False) -> float:
+        """Returns when one more request may be sent, with the seconds that it took.
+
+        Holding the lock while asleep keeps the others in line.
+        """
         with self._lock:
             began = self._clock.monotonic()
             while (delay := self._delay()) > 0 and not stopped():
                 self._clock.sleep(min(delay, NAP))
             now = self._clock.monotonic()
             self._passed.append(now)
-            self.waited += now - began
+            return now - began
 
     def hold(self, seconds: float) -> None:
         """Nobody passes for so long: the limit is the application's, so one refusal concerns every thread."""
@@ -202,7 +204,6 @@ class Reader:
         self._lock = threading.Lock()
         self._failures = 0
         self._over: SourceError | None = None
-        self._waited_before = gate.waited
 
     # asking
 
@@ -253,7 +254,7 @@ class Reader:
         self._over = self._over or SourceError("the reading was stopped")
         self._pool.shutdown(wait=True, cancel_futures=True)
         self.proof.root_digest = self._root.hexdigest()
-        self.proof.waited = round(self._gate.waited - self._waited_before, 3)
+        self.proof.waited = round(self.proof.waited, 3)
 
     # retrying
 
@@ -319,11 +320,12 @@ class Reader:
         return self._checked(ask, status, headers, body)
 
     def _exchange(self, ask: Ask, token: str | None) -> tuple[int, httpx.Headers, bytes]:
-        self._gate.wait(lambda: self._over is not None)
+        waited = self._gate.wait(lambda: self._over is not None)
         if self._over is not None:
             raise _like(self._over, str(self._over))
         with self._lock:
             self.proof.requests += 1
+            self.proof.waited += waited
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         if ask.json is not None:
             headers["Content-Type"] = "application/json"

@@ -53,7 +53,7 @@ class SchoolPolling(Polling):
 
     def read_members(self) -> Iterator[Batch]:
         """The first page of several groups is fetched ahead; the further pages of a group, while it is read."""
-        groups = list(self.groups)
+        groups = [g for g in self.groups if self.recall.due(Scope.members(g))]
         for done, (group_id, future) in enumerate(self.each("members", groups, self.members_page, decode_page), 1):
             yield from self.scope(Scope.members(group_id), partial(self.members_of, group_id, future))
             self.progress("members", done, len(groups))

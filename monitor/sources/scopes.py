@@ -123,7 +123,7 @@ class Polling:
             if mark in ids:
                 self.proof.duplicates += 1
             ids.add(mark)
-        return seen if self.digests_hold else [_to_be_read_again(s) for s in seen]
+        return seen if self.digests_hold else [to_be_read_again(s) for s in seen]
 
     def confirm(self, part: Part) -> Iterator[Batch]:
         """Rows shift while pages are read, and one may slip through: only a 404 for the very id means gone."""
@@ -133,7 +133,7 @@ class Polling:
         gone: list[str] = []
         for account_id, future in self.each("confirm", ids, self.user, self.one):
             self.proof.confirmed += 1
-            seen = self._asked_for(part, account_id, future)
+            seen = self.asked_for(part, account_id, future)
             if seen is None:
                 gone.append(account_id)
             elif seen:
@@ -157,7 +157,7 @@ class Polling:
                 raise
             raise SourceError(f"{ask}: not found, though a page has just shown it, so no 404 is believed") from error
 
-    def _asked_for(self, part: Part, account_id: str, future: Future[Answer[bytes]]) -> list[SeenAccount] | None:
+    def asked_for(self, part: Part, account_id: str, future: Future[Answer[bytes]]) -> list[SeenAccount] | None:
         """One account, or None when the source says that it has none such; empty after any other answer."""
         try:
             body = self.got(part, "confirm", future.result())
@@ -223,6 +223,6 @@ def silent(what: str, done: int, of: int | None) -> None:
     pass
 
 
-def _to_be_read_again(seen: SeenAccount) -> SeenAccount:
+def to_be_read_again(seen: SeenAccount) -> SeenAccount:
     """Without the list of roles its role has no id yet, so the next poll must not take the record for known."""
     return seen._replace(raw_digest=hashlib.sha256(seen.raw_digest).digest()[:16])

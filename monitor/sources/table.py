@@ -198,7 +198,7 @@ def no_column(column: str, there: set[str]) -> str:
     return f"there is no column {shown(column)}{hint}"
 
 
-class Nothing:
+class Nothing(Recall):
     """The recall of a check: nothing was seen before."""
 
     def known(self, raw_digest: bytes) -> bool:

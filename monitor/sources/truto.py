@@ -94,6 +94,7 @@ class Truto:
         pages_ahead: int = 4,
         transport: httpx.BaseTransport | None = None,
         progress: Progress | None = None,
+        gate: RateGate | None = None,
         pool: Pool = ThreadPoolExecutor,
     ) -> None:
         """`mcp_url` lies below `url`, since the token is sent there."""
@@ -101,7 +102,7 @@ class Truto:
         self._url, self._api, self._mcp = url.strip().rstrip("/"), api, (mcp_url or "").strip()
         self._path = urlsplit(self._mcp).path
         self._token = TrutoToken(token, self._mcp, self._path.rpartition("/")[2])
-        self._clock, self._gate = clock, RateGate(clock, *rate)
+        self._clock, self._gate = clock, gate or RateGate(clock, *rate)
         self._transport, self._pool, self._ahead = transport, pool, max(1, pages_ahead)
         self._settings = Settings(
             integrated_account,

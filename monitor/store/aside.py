@@ -47,6 +47,7 @@ class Kept(NamedTuple):
     assigned: list[Grant]
     members: dict[str, str]
     pending: dict[str, list[str]]
+    left_out: list[str]  # scopes that were not due
     not_shown: list[bytes]  # digests of the records that a broken read did not show
 
 
@@ -68,7 +69,7 @@ def set_aside(staging: Staging, proof: Proof, to: Path) -> None:
     kept = Kept(
         staging.at, proof, list(staging.scopes.values()), list(staging.roles.values()), list(staging.groups.values()),
         staging.managers, staging.assigned, dict(staging.members), staging._pending_members,
-        [] if whole(staging, Scope.USERS) else list(staging.known_digests),
+        sorted(staging.left_out), [] if whole(staging, Scope.USERS) else list(staging.known_digests),
     )  # fmt: skip
     staging.db.execute("CREATE TABLE kept (body BLOB)")
     staging.db.execute("INSERT INTO kept VALUES (?)", (msgspec.msgpack.encode(kept),))
@@ -113,7 +114,7 @@ def take_up(staging: Staging, kept: Path, snapshot_id: int) -> Kept:
     staging.roles, staging.groups = {r.id: r for r in found.roles}, {g.id: g for g in found.groups}
     staging.managers, staging.assigned = found.managers, found.assigned
     staging.members, staging._pending_members = dict(found.members), dict(found.pending)
-    staging.scopes = {s.name: s for s in found.scopes}
+    staging.scopes, staging.left_out = {s.name: s for s in found.scopes}, set(found.left_out)
     return found
 
 
@@ -172,8 +173,9 @@ def in_episode(engine: Engine, source_id: int) -> bool:
 def _first_of_episode(connection: Connection, source_id: int) -> int | None:
     found = connection.exec_driver_sql(
         """SELECT min(snapshot_id) FROM quarantine WHERE source_id = :source AND snapshot_id > (
-             SELECT coalesce(max(id), 0) FROM snapshots WHERE source_id = :source AND (outcome = 'complete'
-               OR id IN (SELECT applied_as FROM quarantine WHERE source_id = :source AND applied_as IS NOT NULL)))""",
+             SELECT coalesce(max(id), 0) FROM snapshots WHERE source_id = :source AND lane = 'full'
+               AND (outcome = 'complete'
+                 OR id IN (SELECT applied_as FROM quarantine WHERE source_id = :source AND applied_as IS NOT NULL)))""",
         {"source": source_id},
     ).scalar()
     return None if found is None else int(found)

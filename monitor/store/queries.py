@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ ACCOUNTS = AccountRow.__table__  # type: ignore[attr-defined]
 class SourceFacts(NamedTuple):
     watched_since: datetime | None
     reader: str
+    scopes_read: Mapping[str, datetime]  # by family: when the last poll that read it began
 
 
 def source_id(engine: Engine, name: str, kind: str) -> int:
@@ -40,26 +41,34 @@ def source_id(engine: Engine, name: str, kind: str) -> int:
 def source_facts(engine: Engine, source_id: int) -> SourceFacts:
     with reading(engine) as connection:
         row = connection.execute(select(SOURCES).where(SOURCES.c.id == source_id)).one()
-    return SourceFacts(row.watched_since, row.reader)
+    read = {family: moment(at) for family, at in (row.scopes_read or {}).items()}
+    return SourceFacts(row.watched_since, row.reader, {f: at for f, at in read.items() if at is not None})
 
 
-def last_outcome(engine: Engine, source_id: int) -> str | None:
+def last_outcome(engine: Engine, source_id: int, lane: str = "full") -> str | None:
     with reading(engine) as connection:
         return connection.execute(
             select(SNAPSHOTS.c.outcome)
-            .where(SNAPSHOTS.c.source_id == source_id)
+            .where(SNAPSHOTS.c.source_id == source_id, SNAPSHOTS.c.lane == lane)
             .order_by(SNAPSHOTS.c.id.desc())
             .limit(1)
         ).scalar()
 
 
-def last_started(engine: Engine, name: str) -> datetime | None:
+def last_started(engine: Engine, name: str, lane: str = "full") -> datetime | None:
     """When the last poll of a source began: its next one is due an interval later, also after a restart."""
     with reading(engine) as connection:
         return connection.execute(
             select(SNAPSHOTS.c.started_at).join(SOURCES, SOURCES.c.id == SNAPSHOTS.c.source_id)
-            .where(SOURCES.c.name == name).order_by(SNAPSHOTS.c.id.desc()).limit(1)
+            .where(SOURCES.c.name == name, SNAPSHOTS.c.lane == lane).order_by(SNAPSHOTS.c.id.desc()).limit(1)
         ).scalar()  # fmt: skip
+
+
+def is_watched(engine: Engine, name: str) -> bool:
+    """Whether a source has had a whole poll."""
+    with reading(engine) as connection:
+        query = select(SOURCES.c.id).where(SOURCES.c.name == name, SOURCES.c.watched_since.is_not(None))
+        return connection.execute(query).scalar() is not None
 
 
 def snapshots(engine: Engine, source: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:

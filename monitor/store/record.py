@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 
 from monitor.domain.finding import Event
 from monitor.domain.message import Notification
-from monitor.domain.reading import Outcome, Scope
+from monitor.domain.reading import Lane, Outcome, Scope
 from monitor.domain.snapshot import Snapshot
 from monitor.store import findings, ledger, outbox, rulesets
 from monitor.store.engine import writing
@@ -82,6 +82,7 @@ def _snapshot(connection: Connection, source_id: int, snapshot: Snapshot, rules_
     proof = snapshot.proof
     row = {
         "source_id": source_id,
+        "lane": snapshot.lane.value,
         "outcome": snapshot.outcome.value,
         "started_at": snapshot.started_at,
         "finished_at": snapshot.finished_at,
@@ -205,21 +206,25 @@ def _totals(connection: Connection, source_id: int, snapshot_id: int) -> Mapping
 
 
 def _source(connection: Connection, staging: Staging, snapshot: Snapshot, reader: str) -> None:
+    if snapshot.lane is Lane.FAST:
+        return
     row = connection.execute(select(SOURCES).where(SOURCES.c.id == staging.source_id)).one()
-    values: dict[str, Any] = {}
+    began = micros(snapshot.started_at)
+    read = {Scope.family(s.name) for s in snapshot.scopes if s.outcome is Outcome.COMPLETE} - staging.later
+    values: dict[str, Any] = {"scopes_read": {**(row.scopes_read or {}), **dict.fromkeys(sorted(read), began)}}
     if row.watched_since is None and snapshot.outcome is Outcome.COMPLETE:
         values["watched_since"] = snapshot.started_at
     if row.reader != reader and snapshot.complete(Scope.USERS):
         values["reader"] = reader
-    if values:
-        connection.execute(update(SOURCES).where(SOURCES.c.id == staging.source_id).values(**values))
+    connection.execute(update(SOURCES).where(SOURCES.c.id == staging.source_id).values(**values))
 
 
 def _proof_entry(
     snapshot_id: int, snapshot: Snapshot, totals: Mapping[str, int], changes: int, rules_digest: str
 ) -> dict[str, Any]:
     entry: dict[str, Any] = {
-        "id": snapshot_id, "source": snapshot.source, "outcome": snapshot.outcome.value, **totals, "changes": changes,
+        "id": snapshot_id, "source": snapshot.source, "lane": snapshot.lane.value,
+        "outcome": snapshot.outcome.value, **totals, "changes": changes,
         "requests": snapshot.proof.requests, "digest": snapshot.proof.root_digest, "rules": rules_digest[:16],
     }  # fmt: skip
     broken = {s.name: s.reason for s in snapshot.scopes if s.outcome not in (Outcome.COMPLETE, Outcome.UNREAD)}

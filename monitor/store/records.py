@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from monitor.domain.observed import Activity, GrantKind
-from monitor.domain.reading import Scope
+from monitor.domain.reading import Lane, Scope
 from monitor.store.settle import GroupVersion, RoleVersion, recorded_groups, recorded_roles, whole
 from monitor.store.staging import HISTORY, SEEN, Staging
 from monitor.store.tables import EPOCH, moment
@@ -31,9 +31,14 @@ def _decoded(text: str) -> Any:
 
 
 def account_records(  # noqa: C901  # it meets every account at every poll: calls for single values would cost
-    staging: Staging, fields: Sequence[str], watched_since: datetime | None, without: set[str] | None = None
+    staging: Staging,
+    fields: Sequence[str],
+    watched_since: datetime | None,
+    without: set[str] | None = None,
+    groups_as_of: datetime | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Every account, in the order of its id, with these fields and email and name; None where absent.
+    Of a fast lane, those that it showed.
 
     `without`: accounts that a broken read did not show; they are not judged.
     """
@@ -46,9 +51,10 @@ def account_records(  # noqa: C901  # it meets every account at every poll: call
     texts = [f for f in stored if f in _JSON]
     flags = [f for f in stored if f in _FLAGS]
     links = {k: _links(staging, g) for k, g in _LINKS.items() if k in wanted}
-    constants = {"watched_since": watched_since} if "watched_since" in wanted else {}
+    given = {"watched_since": watched_since, "groups_as_of": groups_as_of}
+    constants = {k: v for k, v in given.items() if k in wanted}
     micro = timedelta(microseconds=1)
-    for row in staging.db.execute(_sql(stored), {"source": staging.source_id}):
+    for row in staging.db.execute(_sql(stored, staging.lane), {"source": staging.source_id}):
         record = dict(zip(stored, row, strict=True))
         for f in moments:
             if record[f] is not None:
@@ -69,7 +75,7 @@ def account_records(  # noqa: C901  # it meets every account at every poll: call
             yield record
 
 
-def _sql(stored: Sequence[str]) -> str:
+def _sql(stored: Sequence[str], lane: Lane) -> str:
     activity = [f for f in stored if f in Activity._fields]
     staged = ", ".join(f"s.{_COLUMNS.get(f, f)}" for f in stored)
     recorded = ", ".join(
@@ -80,11 +86,13 @@ def _sql(stored: Sequence[str]) -> str:
         "LEFT JOIN main_db.activity y ON y.source_id = a.source_id AND y.account_id = a.account_id" if activity else ""
     )
     place = list(stored).index("id") + 1
+    shown = "shown x CROSS JOIN" if lane is Lane.FAST else ""
+    who = " AND a.account_id = x.account_id" if lane is Lane.FAST else ""
     return f"""
-        SELECT {recorded} FROM main_db.accounts a INDEXED BY ix_accounts_current
+        SELECT {recorded} FROM {shown} main_db.accounts a INDEXED BY ix_accounts_current
         LEFT JOIN accounts s ON s.account_id = a.account_id {join}
         WHERE a.source_id = :source AND a.valid_to IS NULL AND (s.state IS NULL OR s.state = 'same')
-          AND a.account_id NOT IN (SELECT account_id FROM gone)
+          AND a.account_id NOT IN (SELECT account_id FROM gone){who}
         UNION ALL
         SELECT {staged} FROM accounts s WHERE s.state IN ('new', 'changed')
         ORDER BY {place}"""  # noqa: S608  # only our own column names
@@ -93,7 +101,7 @@ def _sql(stored: Sequence[str]) -> str:
 _LINKS = {"groups": GrantKind.MEMBER, "managed_groups": GrantKind.MANAGER}
 _GRANTS = """
     SELECT account_id, entitlement_id FROM main_db.grants INDEXED BY ix_grants_current
-    WHERE source_id = ? AND kind = ? AND valid_to IS NULL AND pk NOT IN (SELECT pk FROM ended_grants)
+    WHERE source_id = ? AND kind = ? AND valid_to IS NULL AND pk NOT IN (SELECT pk FROM ended_grants){who}
     UNION ALL
     SELECT account_id, entitlement_id FROM new_grants WHERE kind = ?
     ORDER BY 1, 2"""
@@ -115,7 +123,8 @@ class _Merge:
 
 
 def _links(staging: Staging, kind: GrantKind) -> _Merge:
-    return _Merge(staging.db.execute(_GRANTS, (staging.source_id, kind.value, kind.value)))
+    who = " AND account_id IN (SELECT account_id FROM shown)" if staging.lane is Lane.FAST else ""
+    return _Merge(staging.db.execute(_GRANTS.format(who=who), (staging.source_id, kind.value, kind.value)))
 
 
 def roles_now(staging: Staging) -> dict[str, RoleVersion]:
@@ -187,6 +196,17 @@ def source_record(staging: Staging, name: str, watched_since: datetime | None) -
         "id": name, "name": name, "accounts": accounts, "admins": admins, "privileged": privileged,
         "suspended": suspended, "watched_since": watched_since,
     }  # fmt: skip
+
+
+def groups_as_of(staging: Staging) -> datetime | None:
+    """When the members of groups were read."""
+    if any(name.startswith(Scope.MEMBERS) for name in staging.scopes) and "members" not in staging.later:
+        return staging.at
+    row = staging.db.execute(
+        "SELECT json_extract(scopes_read, '$.members') FROM main_db.sources WHERE id = ?", (staging.source_id,)
+    ).fetchone()
+    read = moment(row[0]) if row else None
+    return None if read is None else min(read, staging.at)  # of an earlier state, only that it was read by then
 
 
 def watched_since(staging: Staging) -> datetime | None:

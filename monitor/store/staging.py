@@ -24,6 +24,7 @@ from monitor.domain.reading import (
     Batch,
     DetailsRead,
     GroupsRead,
+    Lane,
     MembersRead,
     Outcome,
     RolesRead,
@@ -45,10 +46,13 @@ assert {*ACTIVITY, "raw_digest"} < set(ActivityRow.__table__.columns.keys())  # 
 SCHEMA = f"""
 CREATE TABLE accounts (account_id TEXT PRIMARY KEY, {", ".join(STAGED[1:])}, state TEXT, ends INTEGER) WITHOUT ROWID;
 CREATE TABLE gone (account_id TEXT PRIMARY KEY, ends INTEGER) WITHOUT ROWID;
+CREATE TABLE shown (account_id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE new_grants (account_id TEXT, kind TEXT, entitlement_id TEXT);
 CREATE TABLE ended_grants (pk INTEGER PRIMARY KEY, account_id TEXT);
 CREATE TABLE changes (kind, subject_kind, subject_id, subject_email, subject_name, field, before, after);
 """
+IN_THE_LANE = """SELECT account_id FROM main_db.accounts INDEXED BY ix_accounts_lane
+    WHERE source_id = :source AND valid_to IS NULL AND (privileged OR status = 'suspended')"""
 INSERT = f"INSERT OR REPLACE INTO accounts ({', '.join(STAGED)}, state) VALUES ({', '.join('?' * (len(STAGED) + 1))})"  # noqa: S608
 # where subjects of a kind are recorded, and by which column
 _KEYS = {"account": ("accounts", "account_id"), "role": ("roles", "role_id"), "group": ("groups", "group_id")}
@@ -75,8 +79,11 @@ class Staging:
         privileged: Callable[[Account], bool | None],
         digest: Callable[[Account], bytes],
         kind: Kind = Kind.ACCOUNT,
+        lane: Lane = Lane.FULL,
+        later: Collection[str] = (),
     ) -> None:
         """`quiet`: the source has no complete snapshot yet, so nothing is a change. `forget`: read every record anew.
+        `later`: families of scopes that are not due.
 
         `kind`: what the records are called in changes: accounts, or the persons of an authority.
         `path` None stages nothing: an empty staging, for looking at what is recorded.
@@ -86,6 +93,8 @@ class Staging:
         self._privileged, self._digest, self._database = privileged, digest, database
         self._born = (*(micros(t) for t in born[:6]), *(json_text(past) for past in born[6:]))
         self.forget = forget
+        self.lane, self.later = lane, frozenset(later)
+        self.left_out: set[str] = set()  # scopes that were asked for and are not due
         self.start()
 
     def start(self, known: set[bytes] | None = None) -> None:
@@ -96,6 +105,7 @@ class Staging:
             path.touch(mode=0o600)
         self.connect()
         self.db.executescript(SCHEMA)
+        self.began = self._latest_snapshot() if path is not None else 0
         self.known_digests = self._load_digests() if known is None else known
         self.roles: dict[str, Role] = {}
         self.groups: dict[str, Group] = {}
@@ -167,6 +177,39 @@ class Staging:
         if scope == Scope.MEMBERS:  # groups that were read, and had none
             found |= {name.removeprefix(Scope.MEMBERS) for name in self.member_digests()}
         return sorted(found)
+
+    def due(self, scope: str) -> bool:
+        """What was not read whole last time is due whatever its interval; so is what was never read."""
+        family, recorded = Scope.family(scope), self.recorded_scopes().get(scope)
+        if family not in self.later or recorded is None or recorded.outcome is not Outcome.COMPLETE:
+            return True
+        self.left_out.add(scope)
+        return False
+
+    def known_roles(self) -> list[Role]:
+        rows = self.db.execute(
+            """SELECT role_id, title, description, access_level, custom FROM main_db.roles
+               WHERE source_id = ? AND valid_to IS NULL""",
+            (self.source_id,),
+        )
+        return [Role(r[0], r[1], r[2], r[3], None if r[4] is None else bool(r[4])) for r in rows]
+
+    def in_the_lane(self, levels: Collection[str]) -> set[str]:
+        rows = self.db.execute(
+            f"{IN_THE_LANE} AND (status = 'suspended' OR level IN (SELECT value FROM json_each(:levels)))",  # noqa: S608
+            {"source": self.source_id, "levels": json_text(sorted(levels))},
+        )
+        return {r[0] for r in rows}
+
+    def recorded_scopes(self) -> Mapping[str, ScopeEnded]:
+        """The outcome of every part as the poll that read it last recorded it."""
+        if not hasattr(self, "_recorded_scopes"):
+            rows = self.db.execute(
+                "SELECT name, outcome, reason FROM main_db.scopes WHERE source_id = ? AND valid_to IS NULL",
+                (self.source_id,),
+            )
+            self._recorded_scopes = {r[0]: ScopeEnded(r[0], Outcome(r[1]), r[2]) for r in rows}
+        return self._recorded_scopes
 
     # adding
 
@@ -269,15 +312,49 @@ class Staging:
             return []
         remaining = self.known_digests
         rows = self.db.execute(
-            """SELECT account_id, raw_digest FROM main_db.activity WHERE source_id = ?
-               AND account_id NOT IN (SELECT account_id FROM accounts)""",
-            (self.source_id,),
+            f"""SELECT account_id, raw_digest FROM main_db.activity WHERE source_id = :source
+               AND account_id NOT IN (SELECT account_id FROM accounts) {self._population}""",  # noqa: S608
+            {"source": self.source_id},
         )
         return [account_id for account_id, digest in rows if digest in remaining]
 
     def _load_digests(self) -> set[bytes]:
-        rows = self.db.execute("SELECT raw_digest FROM main_db.activity WHERE source_id = ?", (self.source_id,))
+        rows = self.db.execute(
+            f"SELECT raw_digest FROM main_db.activity WHERE source_id = :source {self._population}",  # noqa: S608
+            {"source": self.source_id},
+        )
         return {r[0] for r in rows}
+
+    @property
+    def _population(self) -> str:
+        """Whom this poll is to show, of the accounts that are recorded."""
+        return f"AND account_id IN ({IN_THE_LANE})" if self.lane is Lane.FAST else ""
+
+    def settle_shown(self) -> None:
+        """Who was shown by a fast lane, recognised or read: whom it may judge."""
+        unseen = set(self._not_shown())
+        known = (r[0] for r in self.db.execute(IN_THE_LANE, {"source": self.source_id}))
+        self.db.execute("INSERT OR IGNORE INTO shown SELECT account_id FROM accounts")
+        self.db.executemany("INSERT OR IGNORE INTO shown VALUES (?)", ((i,) for i in known if i not in unseen))
+
+    def drop_overtaken(self) -> int:
+        """Leaves out accounts that a poll which began and ended meanwhile has recorded: which of the two saw the newer
+        state cannot be known, and the next poll sees what differs. Returns how many.
+        """
+        if self._latest_snapshot() == self.began:
+            return 0
+        newer = "SELECT account_id FROM main_db.activity WHERE source_id = ? AND snapshot_id > ?"
+        dropped = 0
+        for table in ("accounts", "gone"):
+            dropped += self.db.execute(
+                f"DELETE FROM {table} WHERE account_id IN ({newer})",  # noqa: S608
+                (self.source_id, self.began),
+            ).rowcount
+        return dropped
+
+    def _latest_snapshot(self) -> int:
+        row = self.db.execute("SELECT max(id) FROM main_db.snapshots WHERE source_id = ?", (self.source_id,)).fetchone()
+        return row[0] or 0
 
     def _any_member(self) -> bool:
         found = self.db.execute(

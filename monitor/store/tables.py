@@ -70,6 +70,7 @@ class SourceRow(SQLModel, table=True):
     name: str = Field(unique=True)
     kind: str
     watched_since: datetime | None = at(null=True)  # first complete snapshot
+    scopes_read: dict[str, int] | None = json_column()  # by family of scopes: when the last poll that read it began
     reader: str = ""  # digest of what decides how records are read; when it moves, all are read anew
 
 
@@ -78,6 +79,7 @@ class SnapshotRow(SQLModel, table=True):
     __table_args__ = (Index("ix_snapshots_source", "source_id", "id"),)
     id: int | None = Field(default=None, primary_key=True)
     source_id: int = Field(foreign_key="sources.id")
+    lane: str = "full"
     outcome: str
     started_at: datetime = at()
     finished_at: datetime = at()
@@ -142,6 +144,12 @@ class AccountRow(SQLModel, table=True):
         Index("ix_accounts_current", "source_id", "account_id", unique=True, **where(CURRENT)),
         Index("ix_accounts_ended", "source_id", "account_id", **where(ENDED)),
         Index("ix_accounts_ended_email", "source_id", "email_key", **where(ENDED)),
+        Index(
+            "ix_accounts_lane",
+            "source_id",
+            "account_id",
+            **where(text("valid_to IS NULL AND (privileged OR status = 'suspended')")),
+        ),
         Index("ix_accounts_privileged", "source_id", "valid_from", "valid_to", **where(text("privileged"))),
     )
     pk: int | None = Field(default=None, primary_key=True)

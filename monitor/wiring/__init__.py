@@ -162,7 +162,7 @@ def parts(
             for i, r in enumerate(() if unread else config.receivers)
         },
         watched={
-            s.name: watched(config, s, f"sources[{i}]", clock, progress, unread=unread)
+            s.name: watched(config, s, f"sources[{i}]", clock, progress, staging_folder(config), unread=unread)
             for i, s in enumerate(config.sources)
             if only in (None, s.name)
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 from monitor.config import (
     Config,
@@ -17,8 +18,9 @@ from monitor.config import (
 )
 from monitor.cycle import Watched
 from monitor.domain.limits import Limit
-from monitor.domain.reading import Clock, Progress, Source
+from monitor.domain.reading import Clock, Progress, Source, WithFastLane
 from monitor.errors import ConfigError, SourceError
+from monitor.sources.gate import SharedGate
 from monitor.sources.http import sanitised
 from monitor.sources.rows import Columns
 from monitor.sources.unread import Unread
@@ -29,17 +31,35 @@ READERS = {"learnworlds": "1", "truto": "1", "scim": "1", "file": "1", "sql": "1
 
 
 def watched(
-    config: Config, source: SourceConfig, key: str, clock: Clock, progress: Progress | None, *, unread: bool = False
-) -> Watched:
-    """`unread`: it is not going to be read, so no secret is needed."""
-    built = Unread(source.name) if unread else _built(config, source, key, clock, progress)
+    config: Config, source: SourceConfig, key: str, clock: Clock, progress: Progress | None, folder: Path,
+    *, unread: bool = False,
+) -> Watched:  # fmt: skip
+    """`folder`: where the files lie by which processes keep a rate together. `unread`: it is not going to be read, so
+    no secret is needed.
+    """
+    built = Unread(source.name) if unread else _built(config, source, key, clock, progress, folder)
     decides = repr((_decides(source), sorted(source.privileged_roles), READERS[source.kind]))
+    fast_every = getattr(source, "fast_every", None)
     return Watched(
         built, source.kind, source.every.total_seconds(),
         hashlib.sha256(decides.encode()).hexdigest()[:16], source.admin_limit,
         frozenset(source.privileged_roles), source.use == "authority",
         limits={n: Limit(x.share, x.number, x.minimum) for n, x in source.limits},
+        fast=built.fast_lane() if fast_every and isinstance(built, WithFastLane) else None,
+        fast_every=fast_every.total_seconds() if fast_every else None, slow=_slow(source),
     )  # fmt: skip
+
+
+def _slow(source: SourceConfig) -> dict[str, float]:
+    """Parts with an interval of their own, by the setting's name: members_every."""
+    found = {family: getattr(source, f"{family}_every", None) for family in ("members", "role_details", "seats")}
+    return {family: every.total_seconds() for family, every in found.items() if every}
+
+
+def gate(clock: Clock, rate: tuple[int, float], folder: Path, *system: str) -> SharedGate:
+    """One for all that is asked of one system for one client, in every process that uses this folder."""
+    mark = hashlib.sha256("\0".join(system).encode()).hexdigest()[:12]
+    return SharedGate(clock, *rate, folder / f".rate-{mark}")
 
 
 def _decides(source: SourceConfig) -> object:
@@ -56,11 +76,13 @@ def _decides(source: SourceConfig) -> object:
     return ()
 
 
-def _built(config: Config, source: SourceConfig, key: str, clock: Clock, progress: Progress | None) -> Source:
+def _built(
+    config: Config, source: SourceConfig, key: str, clock: Clock, progress: Progress | None, folder: Path
+) -> Source:
     """Each kind's library is imported when a source of that kind is there."""
     match source:
         case LearnWorldsSource():
-            return _learnworlds(config, source, key, clock, progress)
+            return _learnworlds(config, source, key, clock, progress, folder)
         case ScimSource():
             return _scim(config, source, key, clock, progress)
         case FileSource():
@@ -70,11 +92,11 @@ def _built(config: Config, source: SourceConfig, key: str, clock: Clock, progres
         case SqlSource():
             return _sql(config, source, key, clock, progress)
         case TrutoSource():
-            return _truto(config, source, key, clock, progress)
+            return _truto(config, source, key, clock, progress, folder)
 
 
 def _learnworlds(
-    config: Config, source: LearnWorldsSource, key: str, clock: Clock, progress: Progress | None
+    config: Config, source: LearnWorldsSource, key: str, clock: Clock, progress: Progress | None, folder: Path
 ) -> Source:
     from monitor.sources.learnworlds import LearnWorlds
 
@@ -91,6 +113,7 @@ def _learnworlds(
         read_members=source.members,
         read_details=source.role_details,
         progress=progress,
+        gate=gate(clock, source.rate, folder, source.url.rstrip("/"), source.client_id),
     )
 
 
@@ -114,7 +137,9 @@ def _file(config: Config, source: FileSource, clock: Clock, progress: Progress |
     )  # fmt: skip
 
 
-def _truto(config: Config, source: TrutoSource, key: str, clock: Clock, progress: Progress | None) -> Source:
+def _truto(
+    config: Config, source: TrutoSource, key: str, clock: Clock, progress: Progress | None, folder: Path
+) -> Source:
     from monitor.sources.truto import Truto
 
     url = source.url.rstrip("/")
@@ -135,6 +160,7 @@ def _truto(config: Config, source: TrutoSource, key: str, clock: Clock, progress
         read_members=source.members,
         read_details=source.role_details,
         progress=progress,
+        gate=gate(clock, source.rate, folder, url, source.integrated_account_id or mcp_url or ""),
     )
 
 

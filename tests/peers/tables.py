@@ -16,6 +16,7 @@ from monitor.domain.reading import (
     GroupsRead,
     MembersRead,
     Outcome,
+    Recall,
     RolesRead,
     ScopeEnded,
     SeenAccount,
@@ -30,7 +31,7 @@ def columns(names: dict[str, str] | None = None, **how: Any) -> Columns:
 
 
 @dataclass
-class Remembered:
+class Remembered(Recall):
     """What an earlier poll saw: a Recall, and what a batch changes in it."""
 
     digests: dict[bytes, str] = field(default_factory=dict)  # by digest, whose

@@ -22,6 +22,7 @@ from monitor import wiring
 from monitor.config import load
 from monitor.cycle import CycleResult, deliver_waiting, run_cycle
 from monitor.decide import present
+from monitor.domain.reading import Lane
 from monitor.simulator import School, SchoolServer
 from monitor.store import findings, queries
 from monitor.store.engine import open_engine, reading
@@ -82,11 +83,11 @@ class Watch:
         self.config.write_text(config, encoding="utf-8")
         self.database = folder / "access-monitor.sqlite"
 
-    def poll(self) -> CycleResult:
+    def poll(self, lane: Lane = Lane.FULL) -> CycleResult:
         """One poll, and what is to be said is said."""
         parts = wiring.parts(load(self.config), self.clock, stream=io.StringIO())
         try:
-            result = run_cycle(parts, "school")
+            result = run_cycle(parts, "school", lane=lane)
             deliver_waiting(parts)
         finally:
             parts.engine.dispose()

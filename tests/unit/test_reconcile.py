@@ -47,7 +47,14 @@ def step(
     by_id = {r.id: r for r in rules}
     return list(
         reconcile(
-            existing, judgements, by_id, removed, lambda _: may_close, source="school", now=now, baseline=baseline
+            existing,
+            judgements,
+            by_id,
+            removed,
+            lambda _rule, _judgement: may_close,
+            source="school",
+            now=now,
+            baseline=baseline,
         )
     )
 

@@ -95,6 +95,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("valid_to IS NOT NULL"),
     )
     op.create_index(
+        "ix_accounts_lane",
+        "accounts",
+        ["source_id", "account_id"],
+        unique=False,
+        sqlite_where=sa.text("valid_to IS NULL AND (privileged OR status = 'suspended')"),
+        postgresql_where=sa.text("valid_to IS NULL AND (privileged OR status = 'suspended')"),
+    )
+    op.create_index(
         "ix_accounts_privileged",
         "accounts",
         ["source_id", "valid_from", "valid_to"],
@@ -233,6 +241,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("watched_since", sa.BigInteger(), nullable=True),
+        sa.Column("scopes_read", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("reader", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sources")),
         sa.UniqueConstraint("name", name=op.f("uq_sources_name")),
@@ -241,6 +250,7 @@ def upgrade() -> None:
         "snapshots",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("source_id", sa.Integer(), nullable=False),
+        sa.Column("lane", sa.String(), nullable=False),
         sa.Column("outcome", sa.String(), nullable=False),
         sa.Column("started_at", sa.BigInteger(), nullable=False),
         sa.Column("finished_at", sa.BigInteger(), nullable=False),
