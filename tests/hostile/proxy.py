@@ -89,6 +89,7 @@ class Hostile(Loopback):
     def _remember(self, reply: Reply, place: str) -> None:
         if reply.status != 200:
             return
+        place = place.partition("?")[0]
         self._first.setdefault(place, reply)
 
         def last(rows: Rows) -> Rows:
@@ -107,17 +108,19 @@ class Hostile(Loopback):
                     reply.status, reply.body[: len(reply.body) // 2] + b"\x00", content_type=reply.content_type
                 )
             case "loop":
-                return self._first.get(place, reply)
+                return self._first.get(place.partition("?")[0], reply)
             case "delay":
                 return reply
-        change = ROWS[strike.kind](self._last_row.get(place))
+        change = ROWS[strike.kind](self._last_row.get(place.partition("?")[0]))
         return Reply(reply.status, edited(reply.body, change), reply.headers, content_type=reply.content_type)
 
 
 def _place(asked: Asked, body: bytes) -> str:
-    """The path; of an MCP server, with the tool that is called."""
+    """The path, with the number of the page if it has one; of an MCP server, with the tool that is called."""
     tool = re.search(rb'"name":\s*"([a-z_]+)"', body) if asked.path.startswith("/mcp/") else None
-    return f"{asked.path}#{tool[1].decode()}" if tool else asked.path
+    if tool:
+        return f"{asked.path}#{tool[1].decode()}"
+    return f"{asked.path}?page={asked.query['page']}" if "page" in asked.query else asked.path
 
 
 def edited(body: bytes, change: Callable[[Rows], Rows]) -> bytes:

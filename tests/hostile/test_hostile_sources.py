@@ -19,14 +19,14 @@ from monitor.domain.reading import AccountsGone, Batch, Outcome, ScopeEnded
 from monitor.simulator import School
 from monitor.sources import scopes
 from tests.hostile.proxy import Strike
-from tests.hostile.worlds import LISTS, ONES, world
+from tests.hostile.worlds import LAST, LISTS, ONES, world
 
 SOURCES = tuple(LISTS)
 COMPLETE, PARTIAL, FAILED, ASIDE = Outcome.COMPLETE, Outcome.PARTIAL, Outcome.FAILED, Outcome.QUARANTINED
 
 
 class Case(NamedTuple):
-    """`first`: which of the requests is struck. `where`: lists of users, or single ones."""
+    """`first`: which of the requests is struck. `where`: lists of users, the last page, or single ones."""
 
     source: str
     kind: str
@@ -78,9 +78,13 @@ def attacked(case: Case, folder: Path) -> None:
         leaver, mover = _learner(it.school), it.school.holders("Admin")[0]
         it.school.remove_user(leaver)
         it.school.change_role(mover, "User", keep_admin_flag=True)
-        strikes = [Strike(case.kind, {"list": LISTS, "one": ONES}[case.where][case.source], case.first, case.times)]
+        strikes = [
+            Strike(
+                case.kind, {"list": LISTS, "last": LAST, "one": ONES}[case.where][case.source], case.first, case.times
+            )
+        ]
         if case.where == "one":  # somebody must be missing on the pages for single ones to be asked for
-            strikes.append(Strike("missing", LISTS[case.source]))
+            strikes.append(Strike("missing", LAST[case.source]))
         it.proxy.strikes = strikes
         broken = it.poll()
         assert all(s.fired for s in strikes), f"{case}: never struck"
@@ -134,7 +138,7 @@ def test_without_confirmation_the_damage_is_seen(source: str, tmp_path: Path, mo
     monkeypatch.setattr(scopes.Polling, "confirm", _gone_unasked)
     monkeypatch.setattr(scopes.Part, "ended", _always_whole)
     with pytest.raises(AssertionError, match="taken for leavers"):
-        attacked(Case(source, "missing"), tmp_path)
+        attacked(Case(source, "missing", where="last"), tmp_path)
 
 
 def test_without_partial_outcomes_the_damage_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

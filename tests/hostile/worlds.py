@@ -60,11 +60,19 @@ count = 50
 }
 CONFIGS["proxy"] = CONFIGS["unified"] + 'api = "proxy"\n'
 CONFIGS["mcp"] = CONFIGS["unified"] + 'api = "mcp"\nmcp_url = {{ file = "mcp" }}\n'
-# where lists of users, and one user, are asked for
-LISTS = {"learnworlds": "/v2/users$", "unified": "/users$", "proxy": "/users$", "mcp": "#list_all_learnworlds_users$",
-         "scim": "/Users$"}  # fmt: skip
-ONES = {"learnworlds": "/v2/users/[^/]+$", "unified": "/users/", "proxy": "/users/",
-        "mcp": "#get_single_learnworlds_user", "scim": "/Users/"}  # fmt: skip
+# where lists of users, their last page, and one user are asked for
+LISTS = {
+    "learnworlds": r"/v2/users\?page=", "unified": "/users$", "proxy": "/users$",
+    "mcp": "#list_all_learnworlds_users$", "scim": "/Users$",
+}  # fmt: skip
+LAST = LISTS | {"learnworlds": r"/v2/users\?page=3$"}  # on an earlier page its length tells that a row is missing
+ONES = {
+    "learnworlds": "/v2/users/[^/]+$", "unified": "/users/", "proxy": "/users/",
+    "mcp": "#get_single_learnworlds_user", "scim": "/Users/",
+}  # fmt: skip
+
+
+NO_SUCH = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"], "status": "404", "detail": "not found"}
 
 
 class ScimSchool(Loopback):
@@ -84,7 +92,7 @@ class ScimSchool(Loopback):
             records = [_scim(u) for u in self.school.users()] if kind == "Users" else []
         if rest:
             found = [r for r in records if r["id"] == rest[0]]
-            return _json(200, found[0]) if found else _json(404, {"status": "404", "detail": "not found"})
+            return _json(200, found[0]) if found else _json(404, NO_SUCH)
         start, count = int(asked.query["startIndex"]), int(asked.query["count"])
         shown = records[start - 1 : start - 1 + count]
         said = {"totalResults": len(records), "startIndex": start, "itemsPerPage": len(shown), "Resources": shown}
