@@ -78,12 +78,11 @@ def attacked(case: Case, folder: Path) -> None:
         leaver, mover = _learner(it.school), it.school.holders("Admin")[0]
         it.school.remove_user(leaver)
         it.school.change_role(mover, "User", keep_admin_flag=True)
-        strikes = [
-            Strike(
-                case.kind, {"list": LISTS, "last": LAST, "one": ONES}[case.where][case.source], case.first, case.times
-            )
-        ]
-        if case.where == "one":  # somebody must be missing on the pages for single ones to be asked for
+        places = {"list": LISTS, "last": LAST, "one": ONES}[case.where]
+        strikes = [Strike(case.kind, places[case.source], case.first, case.times)]
+        if (
+            case.where == "one" and case.source != "scim"
+        ):  # its total tells of a missing row before anybody is asked for
             strikes.append(Strike("missing", LAST[case.source]))
         it.proxy.strikes = strikes
         broken = it.poll()
@@ -132,7 +131,7 @@ def _always_whole(part: scopes.Part, name: str) -> ScopeEnded:
     return ScopeEnded(name, COMPLETE)
 
 
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", [s for s in SOURCES if s != "scim"])
 def test_without_confirmation_the_damage_is_seen(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row that slipped through is taken for a leaver."""
     monkeypatch.setattr(scopes.Polling, "confirm", _gone_unasked)
