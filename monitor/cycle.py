@@ -61,6 +61,7 @@ class Watched:
     admin_limit: int | None = None
     privileged_roles: frozenset[str] = frozenset()
     authority: bool = False  # its records are persons, who say what accounts elsewhere should be
+    has_flags: bool = True  # the system has flags of privilege (is_admin, ...) beside levels
     limits: Mapping[str, Limit] = field(default_factory=dict)  # by name, as in decide/quarantine.py
     fast: Source | None = None  # reads only who is privileged or suspended
     fast_every: float | None = None
@@ -251,7 +252,9 @@ def open_staging(parts: Parts, watched: Watched, lane: Lane = Lane.FULL) -> Stag
         drift.born(now),
         quiet=facts.watched_since is None,
         forget=facts.reader != watched.reader,
-        privileged=lambda account: None if watched.authority else privileged(account, watched.privileged_roles),
+        privileged=lambda account: (
+            None if watched.authority else privileged(account, watched.privileged_roles, has_flags=watched.has_flags)
+        ),
         digest=access_digest,
         kind=watched.kind_of_records,
         lane=lane,

@@ -12,9 +12,12 @@ from monitor.domain.observed import Account
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def privileged(account: Account, privileged_roles: Collection[str] = ()) -> bool | None:
-    """Any one sign of privilege suffices, since they can disagree. None: no sign, and one was not reported."""
-    flags = (account.is_admin, account.is_instructor, account.is_reporter)
+def privileged(account: Account, privileged_roles: Collection[str] = (), *, has_flags: bool = True) -> bool | None:
+    """Any one sign of privilege suffices, since they can disagree. None: no sign, and one was not reported.
+
+    `has_flags`: the system knows such flags, so one that is absent was not reported; in others there is none to miss.
+    """
+    flags = (account.is_admin, account.is_instructor, account.is_reporter) if has_flags else ()
     if True in flags or (account.level is not None and account.level != "user"):
         return True
     if account.role is not None and account.role in privileged_roles:

@@ -47,6 +47,7 @@ def watched(
         limits={n: Limit(x.share, x.number, x.minimum) for n, x in source.limits},
         fast=built.fast_lane() if fast_every and isinstance(built, WithFastLane) else None,
         fast_every=fast_every.total_seconds() if fast_every else None, slow=_slow(source),
+        has_flags=source.kind in ("learnworlds", "truto"),
     )  # fmt: skip
 
 

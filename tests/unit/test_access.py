@@ -55,6 +55,14 @@ def test_signs_only_ever_add_up(admin: bool | None, instructor: bool | None, rep
     assert privileged(account) is (True if True in signs else None if None in signs else False)
 
 
+def test_a_system_without_flags_has_none_to_miss() -> None:
+    """There a known level says all; an unknown one still says nothing."""
+    assert privileged(Account("a", level="user"), has_flags=False) is False
+    assert privileged(Account("a", level="admin"), has_flags=False) is True
+    assert privileged(Account("a"), has_flags=False) is None
+    assert privileged(Account("a", level="user")) is None
+
+
 def test_activity_is_no_part_of_an_account() -> None:
     """Sign-ins, answers and campaigns lie apart: they cannot move the digest, and so make no version."""
     assert not set(Activity._fields) & set(Account._fields)
