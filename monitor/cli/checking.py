@@ -9,14 +9,16 @@ from typing import Any
 from monitor import wiring
 from monitor.cli.clock import SystemClock
 from monitor.config import Config
+from monitor.cycle import RuleSet
 from monitor.decide.timeline import run_tests
-from monitor.errors import MonitorError, RuleErrors
+from monitor.errors import MonitorError
 from monitor.store import outbox
 
 
 def checks(config: Config, offline: bool) -> Iterator[dict[str, Any]]:
     clock = SystemClock()
     yield _row("config", None, str(config.path))
+    rules = None
     try:
         rules = wiring.rule_set(config, clock.now().date())
         failing = [f"{t.rule}: {t.test}" for r in rules.rules for t in run_tests(r) if not t.passed]
@@ -28,9 +30,8 @@ def checks(config: Config, offline: bool) -> Iterator[dict[str, Any]]:
         yield _row("templates", "; ".join(faults) or None, "all render")
         engine = wiring.database(config)
         yield _row("database", None, config.database_url)
-        parts = wiring.parts(config, clock, stream=sys.stdout, engine=engine)
-    except RuleErrors:  # told above
-        return
+        # faulty rules are told above, and say nothing about sources and receivers
+        parts = wiring.parts(config, clock, stream=sys.stdout, engine=engine, rules=rules or RuleSet((), ""))
     except MonitorError as error:
         yield _row("settings", str(error))
         return

@@ -324,7 +324,7 @@ def _ending(folder: Path, stage: _Stage) -> None:
         f"{command} snapshots --proof 2",
         f"{command} ledger --verify",
         f"{_program()} rules test",
-        f"{_program()} init my-school",
+        f"{_program()} init {shlex.quote(str(shown / 'my-school'))}",
     ):
         out.print(f"  {line}", markup=False, soft_wrap=True)
 

@@ -15,7 +15,7 @@ from rich.progress import track
 from monitor import wiring
 from monitor.cli import again
 from monitor.cli.clock import SystemClock
-from monitor.cli.output import Format, clean, console, one_line, show
+from monitor.cli.output import Format, clean, console, counted, one_line, show
 from monitor.config import Config
 from monitor.cycle import completeness
 from monitor.decide import present, route
@@ -216,7 +216,7 @@ def plot(row: dict[str, Any]) -> None:
     period = f"{_short(row['from'])} to {_short(row['to'])}"
     out.print(
         f"[bold]{clean(row['rule'])}[/] in {clean(row['source'])}, {period}: {row['found']} found, "
-        f"{row['open']} open at the end, {row['messages']} messages"
+        f"{row['open']} open at the end, {counted(row['messages'], 'message')}"
         + (f", half of them fixed within {took / 86400:.1f} d" if took is not None else "")
     )
     out.print(f"  open findings  {sparks([s['open'] for s in row['snapshots']])}")

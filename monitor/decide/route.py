@@ -139,10 +139,16 @@ def baseline(
     told = [f for f in found if not f.draft and f.verdict is Verdict.FINDING]
     by_receiver = {r: list[Finding]() for r in everyone_last(routes)} | _by_receiver(told, routes)
     for receiver, findings in by_receiver.items():
-        number = len(findings)
-        title = f"{number} finding{'' if number == 1 else 's'} existed in {source} before we looked"
         content = {**_list(findings), **totals}
+        title = _existed(len(findings), len(told), source)
         yield notification(receiver, Reason.BASELINE, f"baseline:{source}", title, source, now, content)
+
+
+def _existed(number: int, of: int, source: str) -> str:
+    """A receiver that hears of a part is told that it is one."""
+    if number == of:
+        return f"{number} finding{'' if number == 1 else 's'} existed in {source} before we looked"
+    return f"{number} of the {of} findings that existed in {source} before we looked"
 
 
 def of_changes(

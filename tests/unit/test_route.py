@@ -206,7 +206,7 @@ def test_the_baseline_is_routed_like_any_finding() -> None:
     notes = {n.receiver: n for n in route.baseline([finding()], routes, "school", {}, NOW)}
     assert {r: len(n.content["findings"]) for r, n in notes.items()} == {"a": 1, "b": 1, "all": 0}
     assert notes["a"].content["title"] == "1 finding existed in school before we looked"
-    assert notes["all"].content["title"] == "0 findings existed in school before we looked"
+    assert notes["all"].content["title"] == "0 of the 1 findings that existed in school before we looked"
 
 
 # Plain changes
