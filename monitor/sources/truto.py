@@ -231,13 +231,18 @@ class _Reading(SchoolPolling):
             return f"the MCP server lacks {', '.join(missing)}: make one in Truto whose methods include read"
         for kind in ("users", "roles", "groups"):
             page = self.reader.fetch(self.way.listing(kind, None, limit=1), partial(self.way.page, kind)).value
-        if self.settings.read_members and self.settings.integrated_account and page.records:
-            group, _ = self.way.group(page.records[0])
+        if self.settings.read_members and self.settings.integrated_account:
+            return self._check_members(page.records[:1])
+        return None
+
+    def _check_members(self, groups: list[Raw]) -> str | None:
+        part = Part()
+        for group, _ in decoded(groups, self.way.group, part, "groups"):
             try:
-                self.reader.fetch(self.members_page(group.id), bytes)
+                self.reader.fetch(self.members_page(group.id), native_page)
             except Refused as error:
                 return _no_members(error) if _forbidden(error) else None
-        return None
+        return part.ended(Scope.GROUPS).reason
 
     # lists
 
