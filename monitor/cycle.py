@@ -12,7 +12,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,15 @@ from monitor.decide import drift, route
 from monitor.decide import quarantine as beyond
 from monitor.decide.access import access_digest, privileged
 from monitor.decide.backoff import wait
-from monitor.decide.facts import ABOUT_ACCESS, FACTS
-from monitor.decide.judge import Compiled, Plan, active, blind_facts, judge, may_close
+from monitor.decide.facts import ABOUT_ACCESS, FACTS, KINDS
+from monitor.decide.judge import Compiled, Plan, about_sight, active, blind_facts, compile_rule, judge, may_close
 from monitor.decide.reconcile import reconcile
 from monitor.domain.change import Change, ChangeKind
 from monitor.domain.finding import Event, EventKind, Finding, FindingStatus, Judgement
 from monitor.domain.limits import Limit, Moved
 from monitor.domain.message import Channel, Notification, Receipt, Route, Sending
 from monitor.domain.observed import Kind, Subject
-from monitor.domain.reading import Clock, Lane, Outcome, Scope, ScopeEnded, Source
+from monitor.domain.reading import Batch, Cause, Clock, Lane, Outcome, Proof, Recall, Scope, ScopeEnded, Source
 from monitor.domain.rule import Rule, Verdict
 from monitor.domain.snapshot import Snapshot, troubles
 from monitor.errors import Busy, SourceError, StoreError, TemplateFault
@@ -48,6 +48,7 @@ from monitor.store.staging import Staging
 
 log = structlog.get_logger()
 RECORDING_TAKES = 600.0  # seconds, at the very most
+POLLS_UNTIL_BLIND = 4
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class Watched:
     fast: Source | None = None  # reads only who is privileged or suspended
     fast_every: float | None = None
     slow: Mapping[str, float] = field(default_factory=dict)  # families of scopes with an interval of their own
+    blind_after: float | None = None  # seconds without a whole poll; None: four intervals
+
+    @property
+    def blind_seconds(self) -> float:
+        return POLLS_UNTIL_BLIND * self.every if self.blind_after is None else self.blind_after
 
     @property
     def kind_of_records(self) -> Kind:
@@ -166,9 +172,11 @@ def accept(parts: Parts, name: str, snapshot_id: int, by: str) -> CycleResult:
             kept = aside.take_up(staging, aside.kept_file(parts.staging_folder, mark, snapshot_id), snapshot_id)
             watched.source.proof = kept.proof
             staging.now = parts.clock.now()
-            return record_what_was_read(parts, watched, staging, Acceptance(by, snapshot_id))
+            result = record_what_was_read(parts, watched, staging, Acceptance(by, snapshot_id))
         finally:
             staging.close()
+        aside.sweep(parts.engine, parts.staging_folder, mark)
+    return result
 
 
 def reject(engine: Engine, clock: Clock, folder: Path, name: str, snapshot_id: int, by: str) -> None:
@@ -178,6 +186,30 @@ def reject(engine: Engine, clock: Clock, folder: Path, name: str, snapshot_id: i
         with writing(engine) as connection:
             aside.reject(connection, snapshot_id, by, clock.now())
         aside.sweep(engine, folder, mark)
+
+
+def record_failure(parts: Parts, name: str, why: str) -> CycleResult:
+    """Records a poll that ended without a trace, or does not end, as failed: then its source counts as blind in time.
+
+    It goes beside a poll that may still be at it, with a staging of its own.
+    """
+    watched = replace(parts.watched[name], source=Unseen(name))
+    staging = open_staging(parts, watched, mark=f"{source_mark(name)}-failed")
+    try:
+        staging.add(ScopeEnded(Scope.USERS, Outcome.FAILED, why))
+        return record_what_was_read(parts, watched, staging, None)
+    finally:
+        staging.close()
+
+
+class Unseen:
+    """A source of which nothing was seen."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.proof = name, Proof()
+
+    def read(self, _recall: Recall) -> Iterator[Batch]:
+        return iter(())
 
 
 def _cycle(parts: Parts, name: str, acceptance: Acceptance | None, lane: Lane) -> CycleResult:
@@ -204,7 +236,7 @@ def _concluded(parts: Parts, watched: Watched, staging: Staging, acceptance: Acc
     settled = settle(staging, drift)
     parts.at("drift")
     settled, doubt = quarantine(parts, watched, staging, settled, acceptance)
-    snapshot = seal(staging, watched, parts.clock.now(), doubt)
+    snapshot = seal(parts, staging, watched, doubt)
     judged = judge_all(parts, watched, staging, settled, snapshot)
     parts.at("judge")
     events = tuple(find(parts, staging, settled, snapshot, judged))
@@ -238,14 +270,14 @@ def _log(result: CycleResult) -> None:
 # poll
 
 
-def open_staging(parts: Parts, watched: Watched, lane: Lane = Lane.FULL) -> Staging:
+def open_staging(parts: Parts, watched: Watched, lane: Lane = Lane.FULL, mark: str | None = None) -> Staging:
     now, name = parts.clock.now(), watched.source.name
     source_id = queries.source_id(parts.engine, name, watched.kind)
     facts = queries.source_facts(parts.engine, source_id)
     if lane is Lane.FAST and facts.watched_since is None:
         raise StoreError(f"the fast lane of {name} waits for the first whole poll, to compare with")
     return Staging(
-        parts.staging_folder / f".staging-{source_mark(name)}{_suffix(lane)}.sqlite",
+        parts.staging_folder / f".staging-{mark or source_mark(name)}{_suffix(lane)}.sqlite",
         parts.engine.url.database or "",
         source_id,
         now,
@@ -351,17 +383,24 @@ def decided(parts: Parts, staging: Staging, snapshot: Snapshot, doubt: Doubt) ->
 # snapshot
 
 
-def seal(staging: Staging, watched: Watched, now: datetime, doubt: Doubt) -> Snapshot:
+def seal(parts: Parts, staging: Staging, watched: Watched, doubt: Doubt) -> Snapshot:
     """The snapshot with its outcome: what was seen, and whether that was all."""
     scopes = tuple(staging.scopes.values())
     outcome = outcome_of(scopes)
     broken = doubt.why if doubt.held else troubles(scopes)
     error = "; ".join(broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "") or None
     return Snapshot(
-        watched.source.name, outcome, staging.at, now, scopes, watched.of(staging.lane).proof,
+        watched.source.name, outcome, staging.at, parts.clock.now(), scopes, watched.of(staging.lane).proof,
         baseline=staging.quiet and outcome is Outcome.COMPLETE, error=error, lane=staging.lane,
         carried=tuple(carried(staging, scopes)),
+        complete_age=0 if outcome is Outcome.COMPLETE else minutes_blind(parts, staging),
+        removed_percent=beyond.percent(doubt.moved.get("removed")),
     )  # fmt: skip
+
+
+def minutes_blind(parts: Parts, staging: Staging) -> int:
+    since = queries.last_sight(parts.engine, staging.source_id, staging.now)
+    return 0 if since is None else int((staging.now - since).total_seconds() // 60)
 
 
 def carried(staging: Staging, scopes: Sequence[ScopeEnded]) -> Iterator[ScopeEnded]:
@@ -397,6 +436,16 @@ class Judged:
     errors: list[Judgement] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
     existing: list[Finding] = field(default_factory=list)
+    verdicts: int = 0
+
+    def counted(self, rows: Iterator[dict[str, Any]], rules: int) -> Iterator[dict[str, Any]]:
+        for row in rows:
+            self.verdicts += rules
+            yield row
+
+    @property
+    def unknown_percent(self) -> int | None:
+        return beyond.percent(Moved(self.unknown.total(), self.verdicts)) if self.verdicts else None
 
 
 def judge_all(
@@ -412,21 +461,35 @@ def judge_all(
     judged = Judged()
     with reading(parts.engine) as connection:
         judged.existing = findings.to_reconcile(connection, staging.source_id)
-    if not snapshot.outcome.applies:
-        return judged
+    rules = rules_for(parts.rules.rules, watched, snapshot)
+    if not snapshot.outcome.applies:  # what is not judged stays as it is
+        about = {r.rule.id for found in rules.values() for r in found}
+        judged.existing = [f for f in judged.existing if f.rule in about]
     watch: dict[str, dict[str, set[str]]] = {}
     for finding in judged.existing:
         watch.setdefault(finding.subject.kind, {}).setdefault(finding.subject.id, set()).add(finding.rule)
     blind = blind_facts(completeness(snapshot))
-    for kind in ("account", "role", "group", "source") if snapshot.lane is Lane.FULL else ("account",):
-        plan = Plan(kind, judged_in(snapshot.lane, applicable(parts.rules.rules, kind, watched)), blind, parts.zone)
+    for kind in rules:
+        plan = Plan(kind, rules[kind], blind, parts.zone)
         if not plan.rules:
             continue
-        rows = subjects(kind, plan.fields, watched, staging, settled, snapshot)
+        if kind == Kind.SOURCE:  # last, for it is asked how well the others could be judged
+            snapshot = replace(snapshot, unknown_percent=judged.unknown_percent)
+        rows = judged.counted(subjects(kind, plan.fields, watched, staging, settled, snapshot), len(plan.rules))
         for judgement in judge(plan, rows, staging.now, watch.get(kind), want_unknown=want_unknown):
             (judged.errors if judgement.verdict is Verdict.ERROR else judged.found).append(judgement)
         judged.unknown += plan.unknown
     return judged
+
+
+def rules_for(rules: Sequence[Rule], watched: Watched, snapshot: Snapshot) -> dict[str, tuple[Compiled, ...]]:
+    """By kind, what this poll is judged by: of one that was not applied, only how well the source was seen."""
+    if snapshot.lane is Lane.FAST:
+        found = judged_in(snapshot.lane, applicable(rules, Kind.ACCOUNT, watched))
+        return {Kind.ACCOUNT: found} if snapshot.outcome.applies else {}
+    if not snapshot.outcome.applies:
+        return {Kind.SOURCE: tuple(filter(about_sight, applicable(rules, Kind.SOURCE, watched)))}
+    return {kind: applicable(rules, kind, watched) for kind in KINDS}
 
 
 def applicable(rules: Sequence[Rule], kind: str, watched: Watched) -> tuple[Compiled, ...]:
@@ -469,27 +532,53 @@ def subjects(
         return records.role_records(staging, settled.roles)
     if kind == Kind.GROUP:
         return records.group_records(staging)
-    return iter([records.source_record(staging, watched.source.name, since) | {"admin_limit": watched.admin_limit}])
+    record = records.source_record(staging, watched.source.name, since) | {"admin_limit": watched.admin_limit}
+    return iter([record | sight(watched, snapshot)])
+
+
+def sight(watched: Watched, snapshot: Snapshot) -> dict[str, Any]:
+    """How the source was read: what rules about being blind ask for."""
+    broken = [s for s in snapshot.scopes if s.outcome not in (Outcome.COMPLETE, Outcome.UNREAD)]
+    forbidden = [s for s in broken if s.cause is Cause.FORBIDDEN]
+    return {
+        "outcome": snapshot.outcome.value, "complete_age": snapshot.complete_age,
+        "blind_after": int(watched.blind_seconds // 60), "failed_scopes": families(broken),
+        "forbidden_scopes": families(forbidden), "needs_reauth": any(s.cause is Cause.CREDENTIALS for s in broken),
+        "unknown_percent": snapshot.unknown_percent, "removed_percent": snapshot.removed_percent,
+    }  # fmt: skip
+
+
+def families(scopes: Sequence[ScopeEnded]) -> list[str]:
+    """Names of scopes, the many of one family as one."""
+    return list(dict.fromkeys(Scope.MEMBERS if s.name.startswith(Scope.MEMBERS) else s.name for s in scopes))
 
 
 # findings
 
 
 def find(parts: Parts, staging: Staging, settled: Settled, snapshot: Snapshot, judged: Judged) -> Iterator[Event]:
-    """What opens and what is over. A poll that saw nothing says nothing about any finding.
+    """What opens and what is over. A poll of which nothing was applied says nothing but how blind we are.
 
     A finding closes when all that its rule reads is known whole, and this poll read what no longer holds.
     """
-    if not snapshot.outcome.applies:
-        return iter(())
     known = completeness(snapshot)
     read = {scope: proved(snapshot, scope) for scope in known}
     whole = {scope: known[scope] or read[scope] for scope in known}
-    return reconcile(
-        judged.existing, judged.found, parts.rules.by_id, settled.removed,
+    removed = settled.removed if snapshot.outcome.applies else ()
+    events = reconcile(
+        judged.existing, judged.found, parts.rules.by_id, removed,
         lambda rule, judgement: may_close(rule, whole, judgement.why, read),
         source=snapshot.source, now=staging.now, baseline=staging.quiet,
     )  # fmt: skip
+    return (_no_baseline(parts, e) if e.finding.baseline else e for e in events)
+
+
+def _no_baseline(parts: Parts, event: Event) -> Event:
+    """That we are blind was not there before we looked, and is told also before the first whole poll."""
+    rule = parts.rules.by_id.get(event.finding.rule)
+    if event.kind is not EventKind.OPENED or rule is None or not about_sight(compile_rule(rule)):
+        return event
+    return event._replace(finding=replace(event.finding, baseline=False))
 
 
 # route

@@ -20,9 +20,9 @@ from types import FrameType
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from monitor.cycle import Parts, deliver_waiting, run_cycle, tell_operator
+from monitor.cycle import Parts, deliver_waiting, record_failure, run_cycle, tell_operator
 from monitor.domain.reading import Lane
-from monitor.errors import MonitorError, RuleErrors
+from monitor.errors import Busy, MonitorError, RuleErrors
 from monitor.store import queries
 
 log = structlog.get_logger()
@@ -97,6 +97,7 @@ class Daemon:
         self._reload = threading.Event()
         self._running: dict[tuple[str, Lane], Future[None]] = {}
         self._sending = threading.Lock()
+        self._began = parts.clock.now()
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="poll")
 
     def run(self) -> None:
@@ -137,6 +138,15 @@ class Daemon:
             for lane, every in ((Lane.FULL, watched.every), (Lane.FAST, watched.fast_every)):
                 if every is not None and not self._stop.is_set() and self._is_due(name, lane, every, now):
                     self._running[name, lane] = self._pool.submit(self._poll, name, lane)
+            if self._hangs(name, watched.blind_seconds, now):
+                self._record_failure(name, "a poll was begun and does not end")
+
+    def _hangs(self, name: str, patience: float, now: datetime) -> bool:
+        """Whether a full poll is at it, and none was recorded for so many seconds."""
+        running = self._running.get((name, Lane.FULL))
+        if running is None or running.done():
+            return False
+        return now - (queries.last_started(self._parts.engine, name) or self._began) > timedelta(seconds=patience)
 
     def _is_due(self, name: str, lane: Lane, every: float, now: datetime) -> bool:
         """A fast lane waits for the first whole poll, to compare with."""
@@ -150,14 +160,27 @@ class Daemon:
     def _poll(self, name: str, lane: Lane) -> None:
         try:
             run_cycle(self._parts, name, lane=lane)
+        except Busy as error:
+            log.info("not polled", source=name, why=str(error))
+            self._stop.wait(30)
         except MonitorError as error:
-            log.error("the poll failed and left no trace", source=name, error=str(error))
+            log.error("the poll failed before anything was recorded", source=name, error=str(error))
+            self._record_failure(name, str(error), lane)
             self._stop.wait(30)
-        except Exception:  # one source must not stop the others; the log keeps what happened
-            log.exception("the poll failed and left no trace", source=name)
+        except Exception as error:  # one source must not stop the others; the log keeps what happened
+            log.exception("the poll failed before anything was recorded", source=name)
+            self._record_failure(name, f"an error in the program, which the log tells: {type(error).__name__}", lane)
             self._stop.wait(30)
-        else:
-            self.send()
+        self.send()
+
+    def _record_failure(self, name: str, why: str, lane: Lane = Lane.FULL) -> None:
+        """So that nobody takes a source that is not seen for one where nothing is wrong."""
+        if lane is Lane.FAST:  # the next full poll says how well the source is seen
+            return
+        try:
+            record_failure(self._parts, name, why)
+        except Exception:  # the database itself may be what fails: then the log is all there is
+            log.exception("a failed poll could not be recorded", source=name)
 
     def send(self) -> None:
         """Sends what waits. One at a time: a lane a receiver, and the lease guards against other processes."""

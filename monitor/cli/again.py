@@ -154,10 +154,16 @@ def _recorded(
 ) -> Recorded:
     settings = next(s for s in config.sources if s.name == name)
     source: Source = _Recorded(name)  # type: ignore[assignment]
-    watched = Watched(source, settings.kind, 0.0, "", settings.admin_limit, authority=settings.use == "authority")
+    watched = Watched(
+        source, settings.kind, settings.every.total_seconds(), "", settings.admin_limit,
+        authority=settings.use == "authority",
+        blind_after=settings.blind_after.total_seconds() if settings.blind_after else None,
+    )  # fmt: skip
     scopes = tuple(
         ScopeEnded(s["name"], Outcome(s["outcome"]), s["reason"]) for s in queries.scopes_of(engine, row["id"])
     )
     kept = tuple(carried(staging, scopes))
-    snapshot = Snapshot(name, Outcome(row["outcome"]), at, at, scopes, Proof(), carried=kept)
+    since = queries.last_sight(engine, row["source_id"], at) or at
+    age = int((at - since).total_seconds() // 60)
+    snapshot = Snapshot(name, Outcome(row["outcome"]), at, at, scopes, Proof(), complete_age=age, carried=kept)
     return Recorded(config, engine, watched, staging, snapshot, row["id"])

@@ -6,7 +6,7 @@ import codecs
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -24,6 +24,13 @@ class WatchedSource(Strict):
     admin_limit: Annotated[Int, Field(ge=0)] | None = None
     privileged_roles: list[str] = []
     limits: Limits = Limits()
+    blind_after: Duration | None = None
+
+    @model_validator(mode="after")
+    def _not_blind_at_once(self) -> Self:
+        if self.blind_after is not None and self.blind_after < self.every:
+            raise ValueError("blind_after must be at least as long as every")
+        return self
 
     @field_validator("every")
     @classmethod

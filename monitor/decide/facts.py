@@ -196,6 +196,30 @@ SOURCE = (
     Fact("source.suspended", "int", "Suspended accounts."),
     Fact("source.admin_limit", "int", "admin_limit of the source in the config.", "the config sets none", scope=""),
     Fact("source.watched_since", _T, "First whole snapshot.", "there is none yet", scope=""),
+    Fact("source.outcome", "string", "How this poll ended: complete, partial, quarantined or failed.", scope=""),
+    Fact(
+        "source.complete_age",
+        "int",
+        "Whole minutes since the last whole poll began, or since the first poll while none was whole.",
+        scope="",
+    ),
+    Fact("source.blind_after", "int", "blind_after of the source in the config, in whole minutes.", scope=""),
+    Fact("source.failed_scopes", _L, "Parts of this poll that were not read whole.", scope=""),
+    Fact("source.forbidden_scopes", _L, "Those of them that the source refused to good credentials.", scope=""),
+    Fact("source.needs_reauth", "bool", "The source refused the credentials in this poll.", scope=""),
+    Fact(
+        "source.unknown_percent",
+        "int",
+        "Share of verdicts on accounts, roles and groups that are unknown in this poll, rounded up.",
+        "nothing was judged in this poll",
+        scope="",
+    ),
+    Fact(
+        "source.removed_percent",
+        "int",
+        "Share of accounts that this poll found gone, rounded up; what a quarantined poll would have removed, too.",
+        scope="",
+    ),
 )
 
 ABOUT_ACCESS = frozenset({"source.admins", "source.privileged", "source.suspended", "source.admin_limit"})
@@ -271,5 +295,7 @@ SAMPLE_GROUP: dict[str, Any] = {
 }  # fmt: skip
 SAMPLE_SOURCE: dict[str, Any] = {
     "id": "school", "name": "school", "accounts": 100, "admins": 2, "privileged": 5, "suspended": 1, "admin_limit": 5,
+    "outcome": "complete", "complete_age": 0, "blind_after": 60, "failed_scopes": [], "forbidden_scopes": [],
+    "needs_reauth": False, "unknown_percent": 0, "removed_percent": 0,
 }  # fmt: skip
 SAMPLES = {"account": SAMPLE_ACCOUNT, "role": SAMPLE_ROLE, "group": SAMPLE_GROUP, "source": SAMPLE_SOURCE}

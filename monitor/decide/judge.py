@@ -268,6 +268,11 @@ def may_close(rule: Rule, complete: Mapping[str, bool], why: str = "", read: Map
     return known and (read is None or all(read.get(facts.FACTS[name].scope, True) for name in failed))
 
 
+def about_sight(compiled: Compiled) -> bool:
+    """Whether a rule reads nothing but how the source was read: then it can be judged however badly that went."""
+    return all(facts.FACTS[name].scope == "" for name in compiled.reads)
+
+
 def active(rules: Iterable[Rule], kind: str) -> tuple[Compiled, ...]:
     """Compiled rules of a kind that are in force (drafts are recorded, too; retired ones are not judged)."""
     return tuple(compile_rule(r) for r in rules if r.for_each == kind and r.status is not RuleStatus.RETIRED)

@@ -93,10 +93,18 @@ class DetailsRead(NamedTuple):
     assigned: list[Grant]
 
 
+class Cause(StrEnum):
+    """Why a scope could not be read, where a person has to change something at the source."""
+
+    CREDENTIALS = "credentials"  # refused, or to be given anew
+    FORBIDDEN = "forbidden"  # good credentials that may not read this
+
+
 class ScopeEnded(NamedTuple):
     name: str
     outcome: Outcome
     reason: str | None = None
+    cause: Cause | None = None
 
 
 Batch = AccountsRead | AccountsGone | RolesRead | GroupsRead | MembersRead | DetailsRead | ScopeEnded

@@ -27,6 +27,9 @@ class Snapshot:
     proof: Proof
     baseline: bool = False  # the first complete one of its source
     error: str | None = None
+    complete_age: int = 0  # minutes since the last whole poll began; since the first poll, while there is none
+    removed_percent: int = 0  # accounts gone, or that would be if the poll were believed
+    unknown_percent: int | None = None  # of the verdicts on accounts, roles and groups; None: nothing was judged
     totals: Totals = field(default_factory=Totals)
     lane: Lane = Lane.FULL
     carried: tuple[ScopeEnded, ...] = ()  # what this poll was not to read, with the outcome of the poll that did

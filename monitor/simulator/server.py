@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
+from monitor.simulator import people
 from monitor.simulator.control import PREFIX, control
 from monitor.simulator.faults import Fault, Faults
 from monitor.simulator.loopback import Asked, Loopback, Reply
@@ -52,6 +53,7 @@ class SchoolServer(Loopback):
         self.lifetime, self.on_next = token_lifetime, on_next
         self.client_id, self.client_secret, self.token = CLIENT_ID, secrets.token_hex(16), secrets.token_hex(20)
         self.faults = Faults()
+        self._half = False
         self.refused = False  # after "revoke" the secret is worth nothing
         self._tokens: dict[str, float] = {self.token: float("inf")}
         self._recent: deque[float] = deque()
@@ -72,6 +74,7 @@ class SchoolServer(Loopback):
         if early is not None:
             return early
         with self.school.lock:
+            self._half = fault is not None and fault.kind == "half"
             return _spoilt(self._honest(asked, headers, body), fault)
 
     def _trouble_before(self, fault: Fault | None) -> Reply | None:
@@ -156,10 +159,11 @@ class SchoolServer(Loopback):
         numbers = self.school.listed(suspended=every)
         if "role" in query or "status" in query:
             numbers = self.school.filtered(numbers, query.get("role"), query.get("status"))
+        numbers = [i for i in numbers if i % 2 == 0] if self._half else numbers
         return self._page(numbers, asked, _size(asked), self.school.record)
 
     def _user(self, asked: Asked, who: str) -> Reply:
-        found = self.school.find(who)
+        found = None if self._half and (people.index_of(who) or 0) % 2 else self.school.find(who)
         if found is None or (found["is_suspended"] and asked.query.get("include_suspended") != "true"):
             return _reply(404, {"error": NOT_FOUND})
         return _reply(200, found)

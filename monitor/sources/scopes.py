@@ -20,6 +20,7 @@ from monitor.domain.reading import (
     AccountsGone,
     AccountsRead,
     Batch,
+    Cause,
     Outcome,
     Progress,
     Recall,
@@ -41,6 +42,7 @@ class Part:
     answers: int = 0
     faults: int = 0
     told: list[str] = field(default_factory=list)
+    cause: Cause | None = None
 
     def fault(self, what: str) -> None:
         self.faults += 1
@@ -52,7 +54,13 @@ class Part:
             return ScopeEnded(name, Outcome.COMPLETE)
         more = self.faults - len(self.told)
         reason = "; ".join(self.told) + (f"; and {more} more faults" if more else "")
-        return ScopeEnded(name, Outcome.PARTIAL if self.answers else Outcome.FAILED, reason)
+        return ScopeEnded(name, Outcome.PARTIAL if self.answers else Outcome.FAILED, reason, self.cause)
+
+
+def cause_of(error: SourceError) -> Cause | None:
+    if isinstance(error, AuthError):
+        return Cause.CREDENTIALS
+    return Cause.FORBIDDEN if isinstance(error, Refused) and error.status == 403 else None
 
 
 class Polling:
@@ -62,6 +70,7 @@ class Polling:
         self.reader, self.proof, self.recall = reader, reader.proof, recall
         self.confirm_limit, self.progress = confirm_limit, progress
         self.over: str | None = None  # why nothing more can be read
+        self.over_for: Cause | None = None
         self.ids: set[int] = set()  # hashes of the ids that were decoded: less memory than the ids
         self.disbelief: str | None = None  # why a 404 proves nothing
         self.digests_hold = True  # False: a record means something else once the other scopes can be read
@@ -89,14 +98,15 @@ class Polling:
     def scope(self, name: str, work: Callable[[Part], Iterator[Batch]]) -> Iterator[Batch]:
         """Exactly one end for every scope, whatever happens in it."""
         if self.over is not None:
-            yield ScopeEnded(name, Outcome.FAILED, f"{NOT_READ}{self.over}")
+            yield ScopeEnded(name, Outcome.FAILED, f"{NOT_READ}{self.over}", self.over_for)
             return
         part = Part()
         try:
             yield from work(part)
         except SourceError as error:
+            part.cause = cause_of(error)
             if isinstance(error, AuthError | Unreachable):
-                self.over = str(error)
+                self.over, self.over_for = str(error), part.cause
             part.fault(str(error))
         yield part.ended(name)
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 
 from monitor.domain.change import Seen
 from monitor.store.engine import reading, writing
@@ -53,6 +53,16 @@ def last_outcome(engine: Engine, source_id: int, lane: str = "full") -> str | No
             .order_by(SNAPSHOTS.c.id.desc())
             .limit(1)
         ).scalar()
+
+
+def last_sight(engine: Engine, source_id: int, at: datetime) -> datetime | None:
+    """When the last whole poll of a source began, as of a time; while there is none, the first poll."""
+    seen = (SNAPSHOTS.c.source_id == source_id) & (SNAPSHOTS.c.lane == "full") & (SNAPSHOTS.c.started_at <= at)
+    with reading(engine) as connection:
+        whole = connection.execute(
+            select(func.max(SNAPSHOTS.c.started_at)).where(seen, SNAPSHOTS.c.outcome == "complete")
+        ).scalar()
+        return whole or connection.execute(select(func.min(SNAPSHOTS.c.started_at)).where(seen)).scalar()
 
 
 def last_started(engine: Engine, name: str, lane: str = "full") -> datetime | None:

@@ -48,6 +48,7 @@ def watched(
         fast=built.fast_lane() if fast_every and isinstance(built, WithFastLane) else None,
         fast_every=fast_every.total_seconds() if fast_every else None, slow=_slow(source),
         has_flags=source.kind in ("learnworlds", "truto"),
+        blind_after=source.blind_after.total_seconds() if source.blind_after else None,
     )  # fmt: skip
 
 

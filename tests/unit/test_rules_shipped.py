@@ -20,6 +20,7 @@ SHIPPED = {
     "dormant-privileged-account", "group-without-manager", "new-privileged-account", "privileged-never-signed-in",
     "role-and-level-disagree", "suspended-still-group-manager", "suspended-still-in-groups",
     "suspended-still-privileged", "too-many-admins",
+    "source-blind", "source-forbidden", "source-needs-reauth", "too-many-unknown",
 }  # fmt: skip
 
 each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
