@@ -49,8 +49,8 @@ def test_half_of_the_users_missing_is_quarantined_shown_and_rejected(tmp_path: P
         assert [after[t] - before[t] for t in ("accounts", "activity", "grants", "changes", "findings")] == [0] * 5
         assert watch.open() == open_before
         [told] = [m for m in watch.messages() if m["reason"] == "operations"]
-        assert "150 of 300 accounts gone (removed: at most 20 %, 1000)" in told["detail"]
-        assert "quarantine accept" in told["what_to_do"]
+        assert "150 of 300 accounts gone (removed: at most 20 %, 1000)" in told["text"]
+        assert "quarantine accept" in told["text"]
 
         listed = json.loads(watch.command("quarantine", "list", "--format", "json").stdout)
         assert [(r["snapshot"], r["status"]) for r in listed] == [(2, "waiting"), (3, "waiting")]

@@ -14,7 +14,7 @@ from monitor.daemon import Daemon
 from monitor.decide.parse import parse_set
 from monitor.domain.message import Route
 from monitor.domain.observed import Account, Activity
-from monitor.domain.reading import AccountsRead, Batch, Cause, Lane, Outcome, Recall, Scope, ScopeEnded
+from monitor.domain.reading import AccountsRead, Batch, Cause, Lane, Outcome, Proof, Recall, Scope, ScopeEnded
 from monitor.domain.rule import Rule
 from tests.integration.test_quarantine import LIMITS, account, lose
 from tests.peers.little import NAME, Bench
@@ -103,11 +103,7 @@ class Refusing:
     """A source that refuses: everything, or one part."""
 
     def __init__(self, bench: Bench, cause: Cause, *scopes: str) -> None:
-        self.name, self._source, self._cause, self._scopes = NAME, bench.source, cause, scopes
-
-    @property
-    def proof(self):  # type: ignore[no-untyped-def]  # the other one's
-        return self._source.proof
+        self.name, self.proof, self._source, self._cause, self._scopes = NAME, Proof(), bench.source, cause, scopes
 
     def read(self, recall: Recall) -> Iterator[Batch]:
         for batch in self._source.read(recall):
