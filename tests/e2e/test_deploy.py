@@ -77,5 +77,5 @@ def test_the_wheel_carries_rules_and_templates(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     [wheel] = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    for path in (*ROOT.glob("rules/*.toml"), *ROOT.glob("templates/*/*.j2")):
+    for path in (*ROOT.glob("rules/**/*.*"), *ROOT.glob("templates/*/*.j2")):
         assert any(n.endswith(str(path.relative_to(ROOT))) for n in names), path

@@ -83,7 +83,7 @@ def test_explain_says_why_and_since_when(story: Watch, capsys: pytest.CaptureFix
 def test_preview_compares_with_today(story: Watch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """An edited rule: what would be added and removed, and nothing is recorded."""
     before = story.counts()
-    text = Path("rules/dormant-account.toml").read_text()
+    text = Path("rules/deprovisioning/dormant-account.toml").read_text()
     days = next(line for line in text.splitlines() if "idle_days >" in line)
     edited = tmp_path / "dormant-account.toml"
     edited.write_text(text.replace(days, days.replace(days.split("> ")[1].split("'")[0], "5")))

@@ -300,7 +300,8 @@ def test_a_group_that_is_gone_takes_its_members_along(tmp_path: Path) -> None:
 
 def test_a_rule_may_ask_how_old_the_groups_are(tmp_path: Path) -> None:
     """account.groups_as_of is the poll that read them."""
-    rule = (Path(__file__).parents[2] / "rules" / "suspended-still-in-groups.toml").read_text(encoding="utf-8")
+    shipped = Path(__file__).parents[2] / "rules" / "deprovisioning"
+    rule = (shipped / "suspended-still-in-groups.toml").read_text(encoding="utf-8")
     folder = tmp_path / "rules"
     folder.mkdir()
     text = rule.replace("suspended-still-in-groups", "old-groups").split("[[tests]]")[0]
