@@ -119,7 +119,7 @@ def test_the_example_is_polled(folder: Path, desk: Helpdesk) -> None:
     assert poll(folder).snapshot.outcome is Outcome.COMPLETE
     assert accounts(folder) == [
         ("1", "active", "admin", True),
-        ("2", "suspended", "user", None),
+        ("2", "suspended", "user", False),
         ("3", None, None, None),
     ]
     desk.broken, desk.agents = True, [*desk.agents[:2], {"id": 4}]
