@@ -22,7 +22,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from monitor import __version__
-from monitor.decide import drift, route
+from monitor.decide import drift, exemptions, route
 from monitor.decide import quarantine as beyond
 from monitor.decide.access import access_digest, privileged
 from monitor.decide.backoff import wait
@@ -33,7 +33,7 @@ from monitor.domain.change import Change, ChangeKind
 from monitor.domain.finding import Event, EventKind, Finding, FindingStatus, Judgement
 from monitor.domain.limits import Limit, Moved
 from monitor.domain.message import Channel, Notification, Receipt, Route, Sending
-from monitor.domain.observed import Kind, Subject
+from monitor.domain.observed import GrantKind, Kind, Subject
 from monitor.domain.reading import Batch, Cause, Clock, Lane, Outcome, Proof, Recall, Scope, ScopeEnded, Source
 from monitor.domain.rule import Rule, Verdict
 from monitor.domain.snapshot import Snapshot, troubles
@@ -111,6 +111,7 @@ class Parts:
     # by source: ids of accounts that an authority says have ended, so that their end is no reason for doubt
     corroborated: Callable[[str], Collection[str]] = lambda _source: ()
     storm_limit: int | None = None  # findings of one rule that are told one by one in one cycle
+    exemption_warning: timedelta = timedelta(days=14)
     at: Callable[[str], None] = lambda _step: None  # a fault hook: tests stop the process at any step
     owner: str = field(default_factory=lambda: secrets.token_hex(4))  # who holds a lease
 
@@ -524,10 +525,11 @@ def subjects(
 ) -> Iterator[dict[str, Any]]:
     """The records of a kind. Accounts that a broken read did not show are left out: nothing about them is proved."""
     since = records.watched_since(staging) or (staging.at if snapshot.outcome is Outcome.COMPLETE else None)
-    if kind == Kind.ACCOUNT:
+    if kind in (Kind.ACCOUNT, Kind.GRANT):
         whole = snapshot.complete(Scope.USERS) or staging.lane is Lane.FAST
         unseen = None if whole else staging.unseen()
-        return records.account_records(staging, fields, since, unseen, records.groups_as_of(staging))
+        accounts = records.account_records(staging, fields, since, unseen, records.groups_as_of(staging))
+        return accounts if kind == Kind.ACCOUNT else records.grant_records(staging, accounts, _proved(snapshot))
     if kind == Kind.ROLE:
         return records.role_records(staging, settled.roles)
     if kind == Kind.GROUP:
@@ -553,6 +555,20 @@ def families(scopes: Sequence[ScopeEnded]) -> list[str]:
     return list(dict.fromkeys(Scope.MEMBERS if s.name.startswith(Scope.MEMBERS) else s.name for s in scopes))
 
 
+def _proved(snapshot: Snapshot) -> Callable[[str, str], bool]:
+    """Whether the list that a grant stands in is known whole; a role stands in its account."""
+    managers, details = snapshot.known(Scope.GROUPS), snapshot.known(Scope.DETAILS)
+    broken = {s.name for s in (*snapshot.scopes, *snapshot.carried) if s.outcome is not Outcome.COMPLETE}
+    members = managers and Scope.MEMBERS not in broken
+
+    def proved(kind: str, entitlement: str) -> bool:
+        if kind == GrantKind.MEMBER:
+            return members and Scope.members(entitlement) not in broken
+        return {GrantKind.MANAGER: managers, GrantKind.ASSIGNED: details}.get(GrantKind(kind), True)
+
+    return proved
+
+
 # findings
 
 
@@ -564,7 +580,9 @@ def find(parts: Parts, staging: Staging, settled: Settled, snapshot: Snapshot, j
     known = completeness(snapshot)
     read = {scope: proved(snapshot, scope) for scope in known}
     whole = {scope: known[scope] or read[scope] for scope in known}
-    removed = settled.removed if snapshot.outcome.applies else ()
+    removed = set(settled.removed) if snapshot.outcome.applies else set()
+    if snapshot.outcome.applies and any(f.subject.kind == Kind.GRANT for f in judged.existing):
+        removed |= set(records.ended_grants(staging))
     events = reconcile(
         judged.existing, judged.found, parts.rules.by_id, removed,
         lambda rule, judgement: may_close(rule, whole, judgement.why, read),
@@ -602,6 +620,7 @@ def tell(
             yield note, None
     yield from ((note, None) for note in _of_outcome(parts, staging, snapshot, doubt))
     yield from ((note, None) for note in _of_rule_errors(parts, judged, source, now))
+    yield from ((note, None) for note in _of_exemptions(parts, source, now))
 
 
 def _of_outcome(parts: Parts, staging: Staging, snapshot: Snapshot, doubt: Doubt) -> Iterator[Notification]:
@@ -645,6 +664,19 @@ def _of_rule_errors(parts: Parts, judged: Judged, source: str, now: datetime) ->
             f"The rule {rule} fails on {len(errors)} of what it judges in {source}",
             f"Run `access-monitor rules check` and mend {parts.rules.by_id[rule].file}. Its findings stay as they are.",
             [f"{e.subject.email or e.subject.id}: {e.why}" for e in errors[:10]], parts.routes, source, now,
+        )  # fmt: skip
+
+
+def _of_exemptions(parts: Parts, source: str, now: datetime) -> Iterator[Notification]:
+    """An exemption whose end is near is told once, whichever source is polled first."""
+    for each in exemptions.ending(parts.rules.rules, now, parts.zone, parts.exemption_warning):
+        given = each.exemption
+        yield from route.of_operations(
+            f"exemption:{given.id}", f"The exemption of {given.whom} ends on {given.expires}",
+            f"Renew it in {given.origin}:{given.line}, or mend what it lets be: from the next day on it is told again.",
+            [f"rule: {', '.join(each.rules)}", f"reason: {given.reason}", f"approved by: {given.approved_by}"]
+            + ([f"ticket: {given.ticket}"] if given.ticket else []),
+            parts.routes, source, now,
         )  # fmt: skip
 
 

@@ -71,7 +71,8 @@ def preview(
     """What a rule file would find now, beside what the rule of that id finds today. Records nothing."""
     from monitor.cli import again, whatif
 
-    config, rule = config_of(context), whatif.rule_in(file)
+    config = config_of(context)
+    rule = whatif.rule_in(config, file)
     rows = [row for name in again.names(config, source) for row in whatif.previewed(config, name, rule)]
     counts = {c: sum(r["change"] == c for r in rows) for c in whatif.CHANGES}
     title = f"{rule.id}: " + ", ".join(f"{n} {c}" for c, n in counts.items())

@@ -34,7 +34,7 @@ def watch(read: Callable[[], Config]) -> None:
         parts = build()
     except RuleErrors as error:
         # A restart must not end the watching because somebody is editing a rule.
-        rules = wiring.last_good(engine, clock)
+        rules = wiring.last_good(engine, clock, wiring.company(config))
         if rules is None:
             raise
         parts = wiring.parts(config, clock, stream=sys.stdout, engine=engine, rules=rules)

@@ -1,9 +1,10 @@
-"""access-monitor rules ...: list, check, test, facts, schema."""
+"""access-monitor rules ...: list, check, test, facts, schema, fmt, new."""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -39,7 +40,12 @@ def _rule_set(context: typer.Context, folder: Path | None) -> RuleSet:
             raise ConfigError([f"--folder: there is no folder {folder}"])
     elif context.obj.exists() or _asked_for_config(context):
         return wiring.rule_set(config_of(context), today)
-    return wiring.rules_in(folder or wiring.shipped("rules"), today)
+    chosen = folder or wiring.shipped("rules")
+    return (
+        wiring.rules_in(chosen, today, wiring.company(config_of(context)))
+        if context.obj.exists()
+        else wiring.rules_in(chosen, today)
+    )
 
 
 def _asked_for_config(context: typer.Context) -> bool:
@@ -91,13 +97,26 @@ def check(context: typer.Context, folder: FolderOption = None) -> None:
 
     Faults name file, line and clause. Exits with 1 when there is one.
     """
+    from monitor.cli.clock import SystemClock
     from monitor.decide.coverage import missing
+    from monitor.decide.exemptions import expired
 
     found = _rule_set(context, folder)
     lacking = [fault for rule in found.rules for fault in missing(rule)]
+    lacking += expired(found.rules, SystemClock().now().date())
     if lacking:
         raise RuleErrors(lacking)
+    for line in _unread(context, found):
+        console(err=True).print(line, style="yellow", markup=False)
     console().print(f"{counted(len(found.rules), 'rule is', 'rules are')} sound; set {found.digest[:16]}")
+
+
+def _unread(context: typer.Context, found: RuleSet) -> Iterator[str]:
+    """Settings of the config that no rule reads: a misspelt one would change nothing, and nobody would know."""
+    from monitor.decide.settings import unread
+
+    given = config_of(context).settings if context.obj.exists() else {}
+    yield from (f"{context.obj}: {line}" for line in unread(given, found.rules))
 
 
 class TestFormat(StrEnum):
@@ -161,17 +180,83 @@ def _print(results: list[TestResult]) -> None:
 
 
 @rules.command()
-def schema() -> None:
+def schema(
+    of: Annotated[str, typer.Argument(help="rule, or exemptions for exemptions.toml.")] = "rule",
+) -> None:
     """Print the JSON Schema of rule files, by which an editor completes and checks them."""
-    from monitor.decide.schema import rule_schema, text
+    from monitor.decide.schema import exemptions_schema, rule_schema, text
 
-    sys.stdout.write(text(rule_schema()))
+    made = {"rule": rule_schema, "exemptions": exemptions_schema}.get(of)
+    if made is None:
+        raise ConfigError([f"there is no schema of {of}; write rule or exemptions"])
+    sys.stdout.write(text(made()))
+
+
+@rules.command()
+def fmt(
+    context: typer.Context,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit with 1 if a file would change.")] = False,
+    folder: FolderOption = None,
+) -> None:
+    """Lay out rule files: keys in one order, aligned; every comment stays, and nothing is said otherwise."""
+    from monitor.cli.authoring import lay_out
+
+    moved = lay_out(_own_folder(context, folder), check)
+    for name in moved:
+        console().print(f"{'would be' if check else 'was'} laid out anew: {name}", markup=False)
+    if moved and check:
+        raise typer.Exit(Exit.FAILED)
+    if not moved:
+        console().print("All rule files are laid out.")
+
+
+@rules.command()
+def new(
+    context: typer.Context,
+    id: Annotated[str | None, typer.Argument(help="Lower-case words joined by hyphens: what is wrong.")] = None,
+    for_each: Annotated[str | None, typer.Option(help="account, grant, role, group or source.")] = None,
+    match: Annotated[list[str] | None, typer.Option("--match", "-m", help="A clause; repeatable.")] = None,
+    title: Annotated[str | None, typer.Option(help="One line for the alert, facts in braces.")] = None,
+    severity: Annotated[str | None, typer.Option(help="low, medium, high or critical.")] = None,
+    owner: Annotated[str | None, typer.Option(help="E-mail of whoever answers for it.")] = None,
+    description: Annotated[str | None, typer.Option(help="Why it matters.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE: a default that clauses read as settings.NAME; repeatable.")
+    ] = None,
+    folder: FolderOption = None,
+) -> None:
+    """Write a new rule, as a draft, with tests that pass. On a terminal it asks for what is not given."""
+    from monitor.cli.authoring import asked, write_new
+
+    given = {
+        "id": id, "for_each": for_each, "match": match, "title": title, "severity": severity, "owner": owner,
+        "description": description,
+    }  # fmt: skip
+    path, lacking = write_new(_own_folder(context, folder), asked(given), setting or [])
+    console().print(f"Written: {path}", markup=False, soft_wrap=True)
+    for line in lacking:
+        console(err=True).print(line, style="yellow", markup=False, soft_wrap=True)
+
+
+def _own_folder(context: typer.Context, folder: Path | None) -> Path:
+    """A folder of rules that may be written to: those that come with the program are not."""
+    from monitor import wiring
+
+    if folder is None and context.obj.exists():
+        folder = wiring.rules_folder(config_of(context))
+    if folder is None or folder == wiring.shipped("rules"):
+        raise ConfigError(
+            ["there is no folder of rules of your own; run `access-monitor init FOLDER`, or give --folder"]
+        )
+    if not folder.is_dir():
+        raise ConfigError([f"--folder: there is no folder {folder}"])
+    return folder
 
 
 @rules.command()
 def facts(
     fmt: FormatOption = Format.TABLE,
-    kind: Annotated[str | None, typer.Argument(help="account, role, group or source.")] = None,
+    kind: Annotated[str | None, typer.Argument(help="account, grant, role, group or source.")] = None,
     defaults: Annotated[bool, typer.Option("--defaults", help="What a rule test starts from.")] = False,
 ) -> None:
     """Every fact that a rule may ask: its type, what it is, and when it is absent."""

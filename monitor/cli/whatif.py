@@ -39,19 +39,19 @@ def rule_named(config: Config, text: str) -> Rule:
     """A rule in force, by its id, or the one in a file."""
     today = SystemClock().now().date()
     if text.endswith(".toml"):
-        return rule_in(Path(text))
+        return rule_in(config, Path(text))
     found = wiring.rule_set(config, today).by_id
     if text not in found:
         raise ConfigError([f"there is no rule {text}; see `access-monitor rules list`, or name a file"])
     return found[text]
 
 
-def rule_in(path: Path) -> Rule:
+def rule_in(config: Config, path: Path) -> Rule:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
-    return parse_rule(text, path.name, today=SystemClock().now().date())
+    return parse_rule(text, path.name, today=SystemClock().now().date(), company=wiring.company(config))
 
 
 # explain

@@ -1,5 +1,6 @@
 """config.toml: every setting, its type and its default, and the errors that it can have."""
 
+from monitor.config.hours import BusinessHoursConfig
 from monitor.config.load import load
 from monitor.config.receivers import (
     ConsoleReceiver,
@@ -28,6 +29,7 @@ from monitor.config.sources import (
 __all__ = [
     "LONGEST_SECRET",
     "SOURCES",
+    "BusinessHoursConfig",
     "ColumnNames",
     "Config",
     "ConsoleReceiver",

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsError, TomlConfigSettingsSource
 
+from monitor.config.hours import BusinessHoursConfig
 from monitor.config.receivers import RECEIVERS
 from monitor.config.settings import Config, Database, RouteConfig
 from monitor.config.sources import SOURCES, LearnWorldsSource
@@ -109,10 +110,11 @@ def _key(loc: tuple[int | str, ...]) -> str:
 
 def _near(loc: tuple[int | str, ...]) -> str:
     """The setting of this place that is called nearly the same, or nothing."""
-    tables: dict[Any, type[BaseModel]] = {"routes": RouteConfig, "database": Database}
+    tables: dict[Any, type[BaseModel]] = {"routes": RouteConfig, "database": Database,
+                                               "business_hours": BusinessHoursConfig}  # fmt: skip
     kinds = _unions(loc)
     model = kinds[str(loc[2])] if kinds else tables.get(loc[0], Config)
-    inside = loc[3 if kinds else {"routes": 2, "database": 1}.get(str(loc[0]), 0) : -1]
+    inside = loc[3 if kinds else {"routes": 2, "database": 1, "business_hours": 1}.get(str(loc[0]), 0) : -1]
     for name in inside:
         model = _table_in(model, str(name))
     known = [f.alias or n for n, f in model.model_fields.items()]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, PrivateAttr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from monitor.config.hours import BusinessHoursConfig
 from monitor.config.receivers import ReceiverConfig
 from monitor.config.sources import SourceConfig
-from monitor.config.values import Int, Strict
+from monitor.config.values import Duration, Int, Strict, known_zone
 from monitor.domain.rule import Severity
 
 
@@ -48,6 +50,9 @@ class Config(BaseSettings):
     time_zone: str = "UTC"
     log: Literal["text", "json"] = "text"
     storm_limit: Annotated[Int, Field(ge=1)] = 25
+    exemption_warning: Duration = timedelta(days=14)
+    business_hours: BusinessHoursConfig = BusinessHoursConfig()
+    settings: dict[str, Any] = {}
     sources: Annotated[list[SourceConfig], Field(min_length=1)]
     receivers: Annotated[list[ReceiverConfig], Field(min_length=1)]
     routes: Annotated[list[RouteConfig], Field(min_length=1)]
@@ -56,11 +61,7 @@ class Config(BaseSettings):
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError('is no time zone; write it like "Europe/Berlin"') from error
-        return name
+        return known_zone(name)
 
     @property
     def path(self) -> Path:

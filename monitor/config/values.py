@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _AGE = re.compile(r"([0-9]{1,6})([smhd])")
+_SPAN = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])-((?:[01][0-9]|2[0-3]):[0-5][0-9])")
 _PER = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5}[smhd])")
 
 
@@ -55,8 +57,27 @@ def _name(text: Any) -> Any:
     return text
 
 
+def _span(text: Any) -> Any:
+    """ "09:00-17:00": from and to, within one day."""
+    if isinstance(text, tuple):
+        return text
+    found = _SPAN.fullmatch(text) if isinstance(text, str) else None
+    if found is None or found[1] >= found[2]:
+        raise ValueError('must be hours of one day, like "09:00-17:00"')
+    return time.fromisoformat(found[1]), time.fromisoformat(found[2])
+
+
+def known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError('is no time zone; write it like "Europe/Berlin"') from error
+    return name
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Rate = Annotated[tuple[int, float], BeforeValidator(_rate)]
+Span = Annotated[tuple[time, time], BeforeValidator(_span)]
 Name = Annotated[str, BeforeValidator(_name)]
 Address = Annotated[str, BeforeValidator(_address)]
 Service = Annotated[str, BeforeValidator(_service)]

@@ -68,7 +68,9 @@ EXAMPLES = {"soc2": "CC6.3", "iso27001": "A.5.18", "nist": "AC-2(3)", "cis": "5.
 def fault(framework: str, control: str | None = None) -> str | None:
     """What is wrong with a framework, or with a control of a known one; None when it is on the list."""
     if framework not in FRAMEWORKS:
-        return f"unknown framework; known: {', '.join(FRAMEWORKS)}"
+        close = [f for f in FRAMEWORKS if f.startswith(framework.lower())]
+        close += difflib.get_close_matches(framework, FRAMEWORKS, n=1)
+        return f"unknown framework; known: {', '.join(FRAMEWORKS)}" + (f"; did you mean {close[0]}?" if close else "")
     if control is None or control in FRAMEWORKS[framework]:
         return None
     close = difflib.get_close_matches(control, FRAMEWORKS[framework], n=1)

@@ -21,12 +21,13 @@ def missing(rule: Rule) -> Iterator[str]:
     """What the tests of a rule lack, each with file and what to add. A retired rule need not prove anything."""
     if rule.status is RuleStatus.RETIRED:
         return
-    expected = {test.expect for test in rule.tests}
+    expected, where = {test.expect for test in rule.tests}, f"{rule.file}:1: tests: no test expects"
     if Verdict.FINDING not in expected:
-        yield f'{rule.file}: no test expects a finding; add one in which every clause holds, with expect = "finding"'
+        yield f'{where} a finding; add one in which every clause holds, with expect = "finding"'
     if Verdict.NOTHING not in expected:
-        yield f'{rule.file}: no test expects nothing; add one in which a clause does not hold, with expect = "nothing"'
+        yield f'{where} nothing; add one in which a clause does not hold, with expect = "nothing"'
     absent = can_be_absent(rule)
     if absent and Verdict.UNKNOWN not in expected:
-        yield (f"{rule.file}: no test expects unknown, and {absent[0]} can be absent; add one with "
-               f'absent = ["{facts.FACTS[absent[0]].fields[0].removesuffix("?")}"] and expect = "unknown"')  # fmt: skip
+        field = facts.optional(facts.FACTS[absent[0]].fields[0])[0]
+        yield (f"{where} unknown, and {absent[0]} can be absent; add one with "
+               f'absent = ["{field}"] and expect = "unknown"')  # fmt: skip

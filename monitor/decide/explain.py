@@ -13,7 +13,6 @@ from monitor.decide.judge import Compiled, Plan, explain
 from monitor.domain.change import Seen
 from monitor.domain.finding import Judgement
 from monitor.domain.observed import Subject
-from monitor.domain.rule import Verdict
 
 
 class ClauseSaid(NamedTuple):
@@ -52,7 +51,7 @@ def _clause(clause: ClauseSaid, since: Mapping[str, Seen]) -> dict[str, Any]:
 
 def _fact(name: str, value: Any, since: Mapping[str, Seen]) -> dict[str, Any]:
     """A fact that is computed from several fields has its value since the last of them moved."""
-    fields = [facts.optional(f)[0] for f in facts.FACTS[name].fields]
+    fields = [facts.optional(f)[0] for f in facts.FACTS[name].fields] if name in facts.FACTS else []  # or a setting
     moved = [since[f] for f in fields if f in since]
     last = max(moved) if moved and len(moved) == len(fields) else None
     return {
@@ -72,14 +71,13 @@ def explained(compiled: Compiled, record: dict[str, Any], now: datetime, plan: P
             holds = clause.holds(data)
         except ClauseError as fault:
             error = str(fault)
-        clauses.append(ClauseSaid(clause.text, holds, {n: seen[n] for n in sorted(clause.reads)}, error))
+        clauses.append(
+            ClauseSaid(clause.text, holds, {n: seen[n] for n in sorted(clause.reads)} | clause.constants, error)
+        )
     judgement = explain(compiled, record, now, plan)
     return Explained(judgement, tuple(clauses), _exemption(compiled, judgement))
 
 
 def _exemption(compiled: Compiled, judgement: Judgement) -> str | None:
-    if judgement.verdict is not Verdict.EXEMPT:
-        return None
-    ids = {judgement.subject.id, (judgement.subject.email or "").casefold()}
-    mine = [e for e in compiled.rule.exemptions if e.subject in ids or e.subject.casefold() in ids]
-    return "; ".join(f"{e.reason} (approved by {e.approved_by}, until {e.expires})" for e in mine)
+    mine = [e for e in compiled.rule.exemptions if e.id in judgement.exempted_by]
+    return "; ".join(f"{e.reason} (approved by {e.approved_by}, until {e.expires})" for e in mine) or None

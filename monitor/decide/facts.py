@@ -129,7 +129,15 @@ ACCOUNT = (
         scope=Scope.MEMBERS,
     ),
     Fact("account.managed_groups", _L, "Ids of the groups it manages.", "the groups were not read", scope=Scope.GROUPS),
+    Fact("account.past_groups", _L, "Ids of groups that it was a member of earlier."),
     Fact("account.first_seen", _T, "First snapshot that showed it."),
+    Fact(
+        "account.last_seen",
+        _T,
+        "Latest snapshot that showed it: the one that is judged, since no other accounts are.",
+        reads=("id",),
+        compute=lambda now, _id: now,
+    ),
     Fact(
         "account.new",
         "bool",
@@ -148,6 +156,16 @@ ACCOUNT = (
     Fact("account.past_emails", _L, "Every earlier e-mail address, in lower case."),
     Fact("account.earlier_ids", _L, "Ids of other accounts that had this e-mail before: a re-created account."),
 )
+
+GRANT = (
+    Fact("grant.kind", "string", "role, member (of a group), manager (of a group) or assigned (a narrowed role).",
+         reads=("grant_kind",)),
+    Fact("grant.entitlement", "string", "The source's id of the role or group that is held.", reads=("entitlement",)),
+    Fact("grant.title", "string", "Title of the role or group that is held.",
+         "its role or group has none, or was never seen", ("entitlement_title",)),
+    Fact("grant.since", _T, "Since when it is held; the first snapshot that showed it.", reads=("grant_since",)),
+    Fact("grant.since_days", "int", "Whole days since then.", reads=("grant_since",), compute=whole_days),
+)  # fmt: skip
 
 ROLE = (
     Fact("role.id", "string", "The source's id of the role.", scope=Scope.ROLES),
@@ -226,13 +244,18 @@ ABOUT_ACCESS = frozenset({"source.admins", "source.privileged", "source.suspende
 
 NOW = Fact("now", _T, "The time of the snapshot that is judged.", scope="")
 
-FACTS: dict[str, Fact] = {f.name: f for f in (*ACCOUNT, *ROLE, *GROUP, *SOURCE, NOW)}
-KINDS = ("account", "role", "group", "source")
+FACTS: dict[str, Fact] = {f.name: f for f in (*ACCOUNT, *GRANT, *ROLE, *GROUP, *SOURCE, NOW)}
+KINDS = ("account", "grant", "role", "group", "source")
+
+
+def kinds_readable(kind: str) -> tuple[str, ...]:
+    """Whose facts a rule with this `for_each` may read: a grant is held by an account."""
+    return ("grant", "account") if kind == "grant" else (kind,)
 
 
 def readable(kind: str) -> dict[str, Fact]:
     """The facts that a rule with this `for_each` may read."""
-    return {n: f for n, f in FACTS.items() if f.kind in (kind, "now")}
+    return {n: f for n, f in FACTS.items() if f.kind in (*kinds_readable(kind), "now")}
 
 
 def suggest(name: str, kind: str) -> str:
@@ -284,6 +307,10 @@ SAMPLE_ACCOUNT: dict[str, Any] = {
     "groups_as_of": timedelta(0),
     "managed_groups": [],
 }
+SAMPLE_GRANT: dict[str, Any] = SAMPLE_ACCOUNT | {
+    "grant_kind": "manager", "entitlement": "646f3a8010b76ba4270c87b4", "entitlement_title": "Sample cohort",
+    "held": True,
+}  # fmt: skip
 SAMPLE_ROLE: dict[str, Any] = {
     "id": "61bb42d5e07e202700000008", "title": "Course creator", "description": "Creates courses",
     "access_level": "instructor", "custom": False, "holders": 1,
@@ -298,4 +325,10 @@ SAMPLE_SOURCE: dict[str, Any] = {
     "outcome": "complete", "complete_age": 0, "blind_after": 60, "failed_scopes": [], "forbidden_scopes": [],
     "needs_reauth": False, "unknown_percent": 0, "removed_percent": 0,
 }  # fmt: skip
-SAMPLES = {"account": SAMPLE_ACCOUNT, "role": SAMPLE_ROLE, "group": SAMPLE_GROUP, "source": SAMPLE_SOURCE}
+SAMPLES = {
+    "account": SAMPLE_ACCOUNT,
+    "grant": SAMPLE_GRANT,
+    "role": SAMPLE_ROLE,
+    "group": SAMPLE_GROUP,
+    "source": SAMPLE_SOURCE,
+}

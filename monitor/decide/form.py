@@ -9,11 +9,12 @@ import re
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from monitor.domain.rule import RuleStatus, Severity
 
 DURATION = re.compile(r"(\d{1,5})(s|m|h|d)")
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")  # a fact in a title
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -34,10 +35,33 @@ _Said = Annotated[str, Field(min_length=3)]
 
 
 class ExemptionForm(Form):
-    subject: _Text = Field(description="Id of the account, role, group or source; or an e-mail address.")
+    subject: _Text | None = Field(
+        None, description="Id of the account, role, group or source; or an e-mail address. Or write match."
+    )
+    match: list[_Text] = Field([], description="Instead of a subject: clauses in CEL; every one must hold.")
     reason: _Said = Field(description="Why it is let be.")
     approved_by: _Said = Field(description="Who agreed.")
     expires: date = Field(description="Its last day, in the time zone of the config; at most a year ahead.")
+    ticket: _Text | None = Field(None, description="Where it was agreed on.")
+
+    @model_validator(mode="after")
+    def _who(self) -> ExemptionForm:
+        if (self.subject is None) == (not self.match):
+            raise ValueError("name either a subject, or clauses in match")
+        return self
+
+
+class SharedExemptionForm(ExemptionForm):
+    rule: list[_Text] = Field(min_length=1, description="Id of the rule, or several; * stands for anything.")
+
+    @field_validator("rule", mode="before")
+    @classmethod
+    def _one_or_several(cls, named: Any) -> Any:
+        return [named] if isinstance(named, str) else named
+
+
+class ExemptionsForm(Form):
+    exemptions: list[SharedExemptionForm] = Field([], description="Dated, approved leave from rules.")
 
 
 class RuleTestForm(Form):
@@ -46,6 +70,7 @@ class RuleTestForm(Form):
     polls: list[dict[str, Any]] = Field(
         min_length=1, description="The polls, oldest first; each names what changed since the one above it."
     )
+    settings: dict[str, Any] = Field({}, description="Other values of settings than the defaults of this file.")
 
 
 class RuleForm(Form):
@@ -60,13 +85,16 @@ class RuleForm(Form):
     status: RuleStatus = Field(RuleStatus.ACTIVE, description="draft: recorded, not sent. retired: not judged.")
     owner: _Text = Field(description="E-mail of whoever answers for it.")
     fix_within: str | None = Field(None, description='Time until a finding is due, like "2d".')
-    for_each: Literal["account", "role", "group", "source"] = Field(description="What is judged, one by one.")
+    for_each: Literal["account", "grant", "role", "group", "source"] = Field(description="What is judged, one by one.")
     closes: str = Field("fixed", description='When a finding ends: "fixed", "acknowledged" or "after 14d".')
     description: _Text = Field(description="Why it matters, in two or three sentences.")
     runbook: str = Field("", description="What the reader of the alert should do, in numbered steps.")
     match: list[str] = Field(min_length=1, description="Clauses in CEL; every one must hold.")
     evidence: list[str] = Field([], description="More facts to show beside those that the clauses read.")
     tags: list[str] = Field([], description="Words for routing in the config.")
+    settings: dict[str, Any] = Field(
+        {}, description="Defaults of what clauses read as settings.NAME; the config may say otherwise."
+    )
     controls: dict[str, list[str]] = Field({}, description="Clauses of frameworks that the rule serves.")
     exemptions: list[ExemptionForm] = Field([], description="Dated, approved leave for single subjects.")
     tests: list[RuleTestForm] = Field([], description="What should come out of which polls.")

@@ -11,16 +11,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any, NamedTuple
 
 from cel_expr_python import cel
 
-from monitor.decide import facts
-from monitor.decide.expressions import Clause, ClauseError, bits, mask
-from monitor.decide.parse import PLACEHOLDER
+from monitor.decide import exemptions, facts
+from monitor.decide.exemptions import Leave
+from monitor.decide.expressions import Clause, ClauseError, bits, mask, types_of
+from monitor.decide.form import PLACEHOLDER
+from monitor.decide.settings import PREFIX
 from monitor.domain.finding import Evidence, Judgement
-from monitor.domain.observed import Subject
+from monitor.domain.observed import Kind, Subject
 from monitor.domain.reading import Scope
 from monitor.domain.rule import Exemption, Rule, RuleStatus, Verdict
 
@@ -31,6 +33,7 @@ class Compiled(NamedTuple):
     rule: Rule
     clauses: tuple[Clause, ...]
     single: bool
+    leave: tuple[Leave, ...] = ()
 
     @property
     def reads(self) -> frozenset[str]:
@@ -38,13 +41,20 @@ class Compiled(NamedTuple):
 
     @property
     def shown(self) -> frozenset[str]:
-        """Facts for evidence and title, besides those that the clauses read."""
-        return frozenset((*self.rule.evidence, *PLACEHOLDER.findall(self.rule.title)))
+        """Facts for evidence, title and exemptions, besides those that the clauses read."""
+        named = (*self.rule.evidence, *PLACEHOLDER.findall(self.rule.title))
+        exempting = (n for leave in self.leave for clause in leave.clauses for n in clause.reads)
+        return frozenset(n for n in (*named, *exempting) if not n.startswith(PREFIX))
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """The settings that it may show, by the names that clauses write."""
+        return {f"{PREFIX}{name}": s.value for name, s in self.rule.settings.items()}
 
 
 def compile_rule(rule: Rule) -> Compiled:
-    clauses = tuple(Clause(text, rule.for_each) for text in rule.match)
-    return Compiled(rule, clauses, any(c.single for c in clauses))
+    clauses = tuple(Clause(text, rule.for_each, rule.settings, rule.hours) for text in rule.match)
+    return Compiled(rule, clauses, any(c.single for c in clauses), exemptions.leave(rule))
 
 
 @dataclass
@@ -56,12 +66,14 @@ class Plan:
     blind: frozenset[str]  # facts of scopes that were not read whole: absent for everybody
     day_zone: tzinfo = UTC
     names: tuple[str, ...] = ()
+    constants: dict[str, Any] = field(default_factory=dict)  # settings that the clauses read
     unknown: Counter[str] = field(default_factory=Counter)
     _masks: dict[int, list[_Mask]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         read = frozenset().union(*(r.reads for r in self.rules)) if self.rules else frozenset()
         self.names = tuple(sorted(read))
+        self.constants = {name: v for r in self.rules for c in r.clauses for name, v in c.constants.items()}
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -108,7 +120,10 @@ class _Mask:
                 (whole if len(left) == len(rule.clauses) else maybe)[bit] = rule
             else:
                 always.append(rule)
-        return _Mask(mask(parts, kind) if parts else None, whole, maybe, always, singly)
+        settings = {name: s for rule in rules for name, s in rule.rule.settings.items()}
+        hours = rules[0].rule.hours
+        joint = mask(parts, kind, types_of(settings), hours) if parts else None
+        return _Mask(joint, whole, maybe, always, singly)
 
 
 def judge(
@@ -129,7 +144,7 @@ def judge(
     singles = [r for r in plan.rules if r.single]
     by_id = {r.rule.id: r for r in plan.rules}
     for record in records:
-        data, absent = _data(getters, record, now, plan.blind)
+        data, absent = _data(getters, record, now, plan)
         hits, errs = _hits(plan, data, absent)
         hits += [(r, v) for r in (*singles, *errs) if (v := _singly(r, data)) is not Verdict.NOTHING]
         told = set()
@@ -140,15 +155,20 @@ def judge(
                     continue
             told.add(compiled.rule.id)
             yield explain(compiled, record, now, plan)
-        for rule_id in watch.get(record["id"], ()):
+        for rule_id in watch.get(identity(plan.kind, record), ()):
             if rule_id in by_id and rule_id not in told:
                 yield explain(by_id[rule_id], record, now, plan)
 
 
+def identity(kind: str, record: Mapping[str, Any]) -> str:
+    """Of the subject: a record of a grant holds the id of its account as well."""
+    return str(record["grant_id" if kind == Kind.GRANT else "id"])
+
+
 def _data(
-    getters: Sequence[tuple[str, facts.Fact]], record: dict[str, Any], now: datetime, blind: frozenset[str]
+    getters: Sequence[tuple[str, facts.Fact]], record: dict[str, Any], now: datetime, plan: Plan
 ) -> tuple[dict[str, Any], int]:
-    data, absent = {}, 0
+    data, absent, blind = {**plan.constants}, 0, plan.blind
     for i, (name, fact) in enumerate(getters):
         if fact.compute is None and not fact.reads and name != "now":
             got = record[fact.fields[0]]
@@ -197,7 +217,7 @@ def explain(compiled: Compiled, record: dict[str, Any], now: datetime, plan: Pla
     """One rule on one subject, clause by clause: the verdict with its evidence, or why there is none."""
     names = compiled.reads | compiled.shown
     every = {n: facts.value(facts.FACTS[n], record, now) for n in names}
-    data = {n: v for n, v in every.items() if v is not None and n not in plan.blind}
+    data = {n: v for n, v in every.items() if v is not None and n not in plan.blind} | compiled.constants
     verdict, why = Verdict.FINDING, ""
     for clause in compiled.clauses:
         try:
@@ -211,38 +231,30 @@ def explain(compiled: Compiled, record: dict[str, Any], now: datetime, plan: Pla
         if held is None and verdict is Verdict.FINDING:
             missing = sorted(clause.reads - data.keys()) or ["a map key"]
             verdict, why = Verdict.UNKNOWN, f"not reported: {', '.join(missing)}"
-    subject = Subject(plan.kind, record["id"], record.get("email"), record.get("name") or record.get("title"))
-    until = None
-    if verdict is Verdict.FINDING:
-        until = exempt_until(compiled.rule.exemptions, subject, now, plan.day_zone)
-        verdict = Verdict.EXEMPT if until else verdict
-    return Judgement(
-        compiled.rule.id, subject, verdict, _evidence(compiled, data), _title(compiled.rule.title, data), why, until
+    subject = Subject(
+        plan.kind, identity(plan.kind, record), record.get("email"), record.get("name") or record.get("title")
     )
+    let_be: list[Exemption] = []
+    if verdict is Verdict.FINDING:
+        let_be = exemptions.in_force(compiled.leave, subject, data, now, plan.day_zone)
+        verdict = Verdict.EXEMPT if let_be else verdict
+    until = exemptions.ends(let_be[0], plan.day_zone) if let_be else None
+    return Judgement(
+        compiled.rule.id, subject, verdict, _evidence(compiled, data), _title(compiled.rule.title, data), why, until,
+        tuple(e.id for e in let_be),
+    )  # fmt: skip
 
 
 def _evidence(compiled: Compiled, data: Mapping[str, Any]) -> tuple[Evidence, ...]:
-    held = [Evidence(c.text, {n: data[n] for n in sorted(c.reads) if n in data}) for c in compiled.clauses]
+    held = [
+        Evidence(c.text, {n: data[n] for n in sorted((*c.reads, *c.constants)) if n in data}) for c in compiled.clauses
+    ]
     shown = {n: data[n] for n in compiled.rule.evidence if n in data}
     return (*held, Evidence("", shown)) if shown else tuple(held)
 
 
 def _title(template: str, data: Mapping[str, Any]) -> str:
     return PLACEHOLDER.sub(lambda m: str(data.get(m[1], "?")), template)
-
-
-def exempt_until(
-    exemptions: Iterable[Exemption], subject: Subject, now: datetime, zone: tzinfo = UTC
-) -> datetime | None:
-    """End of the exemption in force for this subject: the last moment of its last day."""
-    ends = []
-    for exemption in exemptions:
-        ids = {subject.id, *({subject.email.casefold()} if subject.email else ())}
-        if exemption.subject in ids or exemption.subject.casefold() in ids:
-            end = datetime.combine(exemption.expires + timedelta(days=1), time(), zone).astimezone(UTC)
-            if now < end:
-                ends.append(end)
-    return max(ends, default=None)
 
 
 def blind_facts(complete: Mapping[str, bool]) -> frozenset[str]:

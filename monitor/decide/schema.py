@@ -7,25 +7,51 @@ from typing import Any
 
 from monitor.decide.controls import FRAMEWORKS
 from monitor.decide.facts import FACTS
-from monitor.decide.form import RuleForm
+from monitor.decide.form import ExemptionsForm, Form, RuleForm
+from monitor.decide.settings import NAME
 
-RULE_FILE = "rule.schema.json"
+RULE_FILE, EXEMPTIONS_FILE = "rule.schema.json", "exemptions.schema.json"
 _AGE = r"^\d+[smhd]( ago)?$"
 
 
+_WORDS = {"type": "string"}
+
+
 def rule_schema() -> dict[str, Any]:
-    schema = {"$schema": "http://json-schema.org/draft-07/schema#"} | RuleForm.model_json_schema()
-    schema["title"] = "A rule of access-monitor"
+    schema = _schema(RuleForm, "A rule of access-monitor")
     keys = schema["properties"]
     keys["fix_within"] = {"type": "string", "pattern": r"^\d{1,5}[smhd]$"} | _about(keys["fix_within"])
     keys["closes"]["pattern"] = r"^(fixed|acknowledged|after \d{1,5}[smhd])$"
-    keys["evidence"]["items"] = {"type": "string", "anyOf": [{"enum": sorted(FACTS)}, {"type": "string"}]}
+    keys["evidence"]["items"] = {"type": "string", "anyOf": [{"enum": sorted(FACTS)}, _WORDS]}
     keys["controls"] = {"type": "object", "additionalProperties": False, "properties": _controls()} | _about(
         keys["controls"]
     )
-    polls = schema["$defs"]["RuleTestForm"]["properties"]["polls"]
-    polls["items"] = {"type": "object", "properties": _poll()}
+    test = schema["$defs"]["RuleTestForm"]["properties"]
+    test["polls"]["items"] = {"type": "object", "properties": _poll()}
+    for settings in (keys["settings"], test["settings"]):
+        settings["propertyNames"] = {"pattern": f"^{NAME.pattern}$"}
+    _subject_or_match(schema["$defs"]["ExemptionForm"])
     return schema
+
+
+def exemptions_schema() -> dict[str, Any]:
+    schema = _schema(ExemptionsForm, "Exemptions from rules of access-monitor")
+    exemption = schema["$defs"]["SharedExemptionForm"]
+    several = {"type": "array", "items": _WORDS, "minItems": 1}
+    exemption["properties"]["rule"] = {"anyOf": [_WORDS, several]} | _about(exemption["properties"]["rule"])
+    _subject_or_match(exemption)
+    return schema
+
+
+def _schema(form: type[Form], title: str) -> dict[str, Any]:
+    return {"$schema": "http://json-schema.org/draft-07/schema#"} | form.model_json_schema() | {"title": title}
+
+
+def _subject_or_match(exemption: dict[str, Any]) -> None:
+    """TOML has no null: what is optional is left out."""
+    for key in ("subject", "ticket"):
+        exemption["properties"][key] = _WORDS | _about(exemption["properties"][key])
+    exemption["oneOf"] = [{"required": ["subject"]}, {"required": ["match"]}]
 
 
 def _about(key: dict[str, Any]) -> dict[str, Any]:

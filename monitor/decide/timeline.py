@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -16,8 +17,9 @@ from monitor.decide.form import duration
 from monitor.decide.judge import Compiled, Plan, compile_rule, explain
 from monitor.decide.present import plain
 from monitor.domain.change import Version
+from monitor.domain.company import USUAL_HOURS
 from monitor.domain.finding import Judgement
-from monitor.domain.observed import Account, Role
+from monitor.domain.observed import Account, Role, grant_id
 from monitor.domain.rule import Rule, RuleTest
 
 NOW = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)  # any day will do: tests speak in distances
@@ -25,9 +27,9 @@ CONTROL_KEYS = {"at", "absent", "exists"}
 COMPUTED = {
     "first_seen", "status_since", "level_since", "role_changed", "privileged_since", "reactivated", "privileged",
     "past_levels", "past_roles", "past_emails", "earlier_ids", "changed", "past_access_levels", "watched_since",
-    "idle_days", "age_days", "new", "email_domain",
+    "idle_days", "age_days", "new", "email_domain", "past_groups", "last_seen", "grant_since", "since_days", "grant_id",
 }  # fmt: skip
-_AN = {"account": "an account", "role": "a role", "group": "a group", "source": "a source"}
+_AN = {"account": "an account", "grant": "a grant", "role": "a role", "group": "a group", "source": "a source"}
 _AGO = re.compile(r"(\d+[smhd])( ago)?")
 
 
@@ -37,6 +39,13 @@ class TestResult(NamedTuple):
     passed: bool
     message: str
     judgement: Judgement | None = None
+
+
+def as_tested(rule: Rule, test: RuleTest) -> Rule:
+    """With the settings that its file says, whatever the config does, and business hours of Monday to Friday, 9 to 17
+    UTC: a test must not fail because a company moved its limits.
+    """
+    return replace(rule, settings={**rule.settings, **rule.defaults, **test.settings}, hours=USUAL_HOURS)
 
 
 def run_tests(rule: Rule) -> list[TestResult]:
@@ -51,7 +60,7 @@ def run_test(rule: Rule, test: RuleTest) -> TestResult:
         return TestResult(rule.id, test.name, False, str(error))
     if record is None:
         return TestResult(rule.id, test.name, False, "the last poll has no subject to judge")
-    compiled = compile_rule(rule)
+    compiled = compile_rule(as_tested(rule, test))
     judgement = explain(compiled, record, now, Plan(rule.for_each, (compiled,), frozenset()))
     passed = judgement.verdict is test.expect
     return TestResult(rule.id, test.name, passed, "" if passed else _difference(test, judgement, compiled), judgement)
@@ -80,7 +89,7 @@ def _values(values: Mapping[str, Any]) -> str:
 
 def play(kind: str, polls: tuple[Mapping[str, Any], ...]) -> tuple[dict[str, Any] | None, datetime]:
     """The record of the subject after the last poll, and the time of judging, which is "now"."""
-    player = {"account": _accounts, "role": _roles, "group": _plain, "source": _plain}[kind]
+    player = {"account": _accounts, "grant": _grants, "role": _roles, "group": _plain, "source": _plain}[kind]
     states = []
     said: dict[str, Any] = dict(facts.SAMPLES[kind])
     last_at: datetime | None = None
@@ -105,7 +114,7 @@ def _checked(kind: str, poll: Mapping[str, Any], number: int) -> dict[str, Any]:
         raise ValueError(f"poll {number}: id cannot be absent; for a poll that does not show it write exists = false")
     if not isinstance(poll.get("exists", True), bool):
         raise ValueError(f"poll {number}: exists must be true or false")
-    allowed = facts.SAMPLES[kind] | ({"role_access_level": "user"} if kind == "account" else {})
+    allowed = facts.SAMPLES[kind] | ({"role_access_level": "user"} if kind in ("account", "grant") else {})
     for key in [*(k for k in poll if k not in CONTROL_KEYS), *absent]:
         if key in COMPUTED:
             raise ValueError(f"poll {number}: {key} is computed from the polls and cannot be set")
@@ -144,11 +153,12 @@ def _moment(text: Any, where: str) -> datetime:
 def _accounts(states: list[tuple[datetime, dict[str, Any] | None]]) -> dict[str, Any] | None:
     versions: dict[str, Version] = {}
     holders: dict[str, set[str]] = {}
-    record = None
+    record, groups = None, set[str]()
     for at, shown in states:
         record = None
         if shown is None:
             continue
+        groups |= set(shown.get("groups") or ())
         account = Account(**{f: _frozen(shown.get(f)) for f in Account._fields})
         email = folded(account.email)
         version = advance(versions.get(account.id), account, privileged(account), at)
@@ -162,7 +172,25 @@ def _accounts(states: list[tuple[datetime, dict[str, Any] | None]]) -> dict[str,
         record.setdefault("role_access_level", account.level)
     if record is not None:
         record["watched_since"] = states[0][0]
+        record["past_groups"] = sorted(groups - set(record.get("groups") or ()))
     return record
+
+
+def _grants(states: list[tuple[datetime, dict[str, Any] | None]]) -> dict[str, Any] | None:
+    """The grant of the last poll, held since the first of the polls that showed it without a break."""
+    record = _accounts(states)
+    if record is None or not record["held"]:
+        return None
+    mark, since = _mark(record), states[-1][0]
+    for at, shown in reversed(states):
+        if shown is not None and (not shown["held"] or _mark(shown) != mark):
+            break
+        since = at if shown is not None else since
+    return record | {"grant_id": mark, "grant_since": since}
+
+
+def _mark(record: Mapping[str, Any]) -> str:
+    return grant_id(record["id"], record["grant_kind"], record["entitlement"])
 
 
 def flat(version: Version) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class Judgement(NamedTuple):
     title: str = ""
     why: str = ""  # the clause that did not hold, the facts that are absent, or the error
     exempt_until: datetime | None = None
+    exempted_by: tuple[str, ...] = ()  # ids of the exemptions in force, the one that ends last first
 
 
 @dataclass(frozen=True, slots=True)

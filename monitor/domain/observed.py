@@ -97,3 +97,13 @@ class Grant(NamedTuple):
     account_id: str
     kind: str
     entitlement_id: str
+
+
+def grant_id(account_id: str, kind: str, entitlement_id: str) -> str:
+    """What identifies a grant as a subject: the first space ends the account's id, whatever that holds."""
+    return f"{account_id.replace('%', '%25').replace(' ', '%20')} {kind} {entitlement_id}"
+
+
+def holder(grant: str) -> str:
+    """The account of a grant's id."""
+    return grant.partition(" ")[0].replace("%20", " ").replace("%25", "%")

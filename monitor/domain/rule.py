@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import Any
+
+from monitor.domain.company import USUAL_HOURS, BusinessHours, Setting
 
 
 class Severity(StrEnum):
@@ -36,10 +39,27 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    subject: str
+    """Dated, approved leave: of one subject, or of all for whom its clauses hold."""
+
+    subject: str  # an id or an e-mail; empty when clauses say who
     reason: str
     approved_by: str
     expires: date  # inclusive
+    match: tuple[str, ...] = ()
+    ticket: str | None = None
+    rules: tuple[str, ...] = ()  # patterns of rule ids
+    origin: str = ""  # the file that it stands in
+    line: int = 0
+
+    @property
+    def id(self) -> str:
+        """What it is about, and until when: another end is another exemption."""
+        about = repr((self.rules, self.subject, self.match, self.expires.isoformat()))
+        return hashlib.sha256(about.encode()).hexdigest()[:12]
+
+    @property
+    def whom(self) -> str:
+        return self.subject or " && ".join(self.match)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +67,7 @@ class RuleTest:
     name: str
     expect: Verdict
     polls: tuple[Mapping[str, Any], ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Setting] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +97,7 @@ class Rule:
     exemptions: tuple[Exemption, ...] = ()
     tests: tuple[RuleTest, ...] = ()
     file: str = ""
-    digest: str = ""  # over what decides: for_each and match
+    digest: str = ""  # over what decides: for_each, match, and the settings in force
+    settings: Mapping[str, Setting] = field(default_factory=dict)  # what it may read as settings.NAME
+    defaults: Mapping[str, Setting] = field(default_factory=dict)  # as its file says, whatever the config does
+    hours: BusinessHours = USUAL_HOURS

@@ -63,10 +63,16 @@ def _exemption(rule: Rule | None, found: Finding) -> dict[str, Any] | None:
     if rule is None or found.verdict is not Verdict.EXEMPT:
         return None
     names = {found.subject.id, (found.subject.email or "").strip().casefold()}
-    given: Exemption | None = next(
-        (e for e in rule.exemptions if e.subject in names or e.subject.strip().casefold() in names), None
-    )
+    given: Exemption | None = next((e for e in rule.exemptions if _covers(e, names, found)), None)
     return {"reason": given.reason, "approved_by": given.approved_by} if given else None
+
+
+def _covers(given: Exemption, names: set[str], found: Finding) -> bool:
+    """By its subject; one whose clauses say who, by its end, which the finding has."""
+    if given.subject:
+        return given.subject in names or given.subject.strip().casefold() in names
+    left = found.exempt_until.date() - given.expires if found.exempt_until else timedelta(days=9)
+    return timedelta() <= left <= timedelta(days=1)
 
 
 def resolved(found: Iterable[Finding], since: datetime) -> dict[str, Any]:

@@ -7,6 +7,7 @@ snapshot copies only what changed between the two.
 from __future__ import annotations
 
 import re
+import sqlite3
 from datetime import datetime
 from urllib.parse import quote
 
@@ -38,6 +39,13 @@ class AsOf(Staging):
             f"SELECT sql FROM origin.sqlite_master WHERE tbl_name IN ({names}) AND sql IS NOT NULL ORDER BY type DESC"  # noqa: S608
         ).fetchall():
             self.db.execute(re.sub(r"^(CREATE (?:TABLE|(?:UNIQUE )?INDEX)) ", r"\1 main_db.", sql))
+
+    def past_members(self) -> sqlite3.Cursor:
+        return self.db.execute(
+            """SELECT DISTINCT account_id, entitlement_id FROM origin.grants
+               WHERE source_id = ? AND kind = 'member' AND valid_to <= ? ORDER BY 1, 2""",
+            (self.source_id, self._snapshot),
+        )
 
     def move(self, snapshot_id: int, at: datetime, *, latest: bool = False) -> None:
         """`latest`: with sign-ins, of which only the newest are known; before that they are absent."""

@@ -5,18 +5,18 @@ top. With an empty staging, the state as recorded.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from monitor.domain.observed import Activity, GrantKind
+from monitor.domain.observed import Activity, GrantKind, Kind, grant_id
 from monitor.domain.reading import Lane, Scope
 from monitor.store.settle import GroupVersion, RoleVersion, recorded_groups, recorded_roles, whole
 from monitor.store.staging import HISTORY, SEEN, Staging
-from monitor.store.tables import EPOCH, moment
+from monitor.store.tables import EPOCH, micros, moment
 
 _COLUMNS = {"id": "account_id", **{n: n for n in (*SEEN, "privileged", *HISTORY)}}
 _MOMENTS = {"created", "last_login", *HISTORY[:6]}
@@ -53,6 +53,7 @@ def account_records(  # noqa: C901  # it meets every account at every poll: call
     links = {k: _links(staging, g) for k, g in _LINKS.items() if k in wanted}
     given = {"watched_since": watched_since, "groups_as_of": groups_as_of}
     constants = {k: v for k, v in given.items() if k in wanted}
+    links |= {"past_groups": _Merge(staging.past_members())} if "past_groups" in wanted else {}
     micro = timedelta(microseconds=1)
     for row in staging.db.execute(_sql(stored, staging.lane), {"source": staging.source_id}):
         record = dict(zip(stored, row, strict=True))
@@ -125,6 +126,41 @@ class _Merge:
 def _links(staging: Staging, kind: GrantKind) -> _Merge:
     who = " AND account_id IN (SELECT account_id FROM shown)" if staging.lane is Lane.FAST else ""
     return _Merge(staging.db.execute(_GRANTS.format(who=who), (staging.source_id, kind.value, kind.value)))
+
+
+_HELD = """
+    SELECT account_id, kind, entitlement_id, since FROM main_db.grants INDEXED BY ix_grants_current
+    WHERE source_id = :source AND valid_to IS NULL AND pk NOT IN (SELECT pk FROM ended_grants)
+    UNION ALL
+    SELECT account_id, kind, entitlement_id, :now FROM new_grants
+    ORDER BY 1, 2, 3"""
+
+
+def grant_records(
+    staging: Staging, accounts: Iterable[dict[str, Any]], proved: Callable[[str, str], bool]
+) -> Iterator[dict[str, Any]]:
+    """Every grant with the account that holds it. Those of lists that were not read whole are left out by `proved`."""
+    titles = {i: v.role.title for i, v in roles_now(staging).items()}
+    titles |= {i: v.group.title for i, v in groups_now(staging).items()}
+    rows = staging.db.execute(_HELD, {"source": staging.source_id, "now": micros(staging.at)})
+    held = rows.fetchone()
+    for account in accounts:  # both in the order of the account's id
+        while held is not None and held[0] <= account["id"]:
+            account_id, kind, entitlement, since = held
+            if account_id == account["id"] and proved(kind, entitlement):
+                yield account | {
+                    "grant_id": grant_id(account_id, kind, entitlement), "grant_kind": kind, "entitlement": entitlement,
+                    "entitlement_title": titles.get(entitlement), "grant_since": moment(since),
+                }  # fmt: skip
+            held = rows.fetchone()
+
+
+def ended_grants(staging: Staging) -> Iterator[tuple[str, str]]:
+    """(kind, id) of grants that this poll proves to be over, as subjects of findings."""
+    for row in staging.db.execute(
+        """SELECT g.account_id, g.kind, g.entitlement_id FROM ended_grants e JOIN main_db.grants g ON g.pk = e.pk"""
+    ):
+        yield Kind.GRANT.value, grant_id(*row)
 
 
 def roles_now(staging: Staging) -> dict[str, RoleVersion]:

@@ -295,6 +295,16 @@ class Staging:
 
     # asking
 
+    def past_members(self) -> sqlite3.Cursor:
+        """Account and group of memberships that have ended, in the order of ids."""
+        return self.db.execute(
+            """SELECT account_id, entitlement_id FROM main_db.grants
+               WHERE source_id = :source AND kind = 'member' AND valid_to IS NOT NULL
+               UNION SELECT g.account_id, g.entitlement_id FROM ended_grants e JOIN main_db.grants g ON g.pk = e.pk
+               WHERE g.kind = 'member' ORDER BY 1, 2""",
+            {"source": self.source_id},
+        )
+
     def shows(self, kind: str, subject_id: str) -> bool:
         """Whether such an account, role or group is recorded."""
         if kind not in _KEYS:

@@ -8,15 +8,17 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import IO
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
 from monitor.config import Config
 from monitor.cycle import Parts, RuleSet
-from monitor.decide import drift
+from monitor.decide import drift, settings
 from monitor.decide.parse import parse_set, set_digest
 from monitor.decide.timeline import run_tests
 from monitor.deliver.render import Renderer
+from monitor.domain.company import ANY_COMPANY, BusinessHours, Company, Setting
 from monitor.domain.message import Route
 from monitor.domain.reading import Clock, Progress
 from monitor.errors import ConfigError, RuleErrors
@@ -47,17 +49,17 @@ def rules_folder(config: Config) -> Path:
 
 def rule_set(config: Config, today: date) -> RuleSet:
     """Raises RuleErrors with every fault of every file."""
-    return rules_in(rules_folder(config), today)
+    return rules_in(rules_folder(config), today, company(config))
 
 
-def rules_in(folder: Path, today: date) -> RuleSet:
+def rules_in(folder: Path, today: date, company: Company = ANY_COMPANY) -> RuleSet:
     files = read_folder(folder)
-    return parsed(files, today)
+    return parsed(files, today, company)
 
 
-def parsed(files: Mapping[str, str], today: date) -> RuleSet:
+def parsed(files: Mapping[str, str], today: date, company: Company) -> RuleSet:
     """A set from its texts. Raises RuleErrors with every fault of every file."""
-    return RuleSet(parse_set(files, today=today), set_digest(files), files)
+    return RuleSet(parse_set(files, today=today, company=company), set_digest(files, company), files)
 
 
 def tested(rules: RuleSet) -> RuleSet:
@@ -69,11 +71,11 @@ def tested(rules: RuleSet) -> RuleSet:
     return rules
 
 
-def last_good(engine: Engine, clock: Clock) -> RuleSet | None:
+def last_good(engine: Engine, clock: Clock, company: Company) -> RuleSet | None:
     """The set that the newest snapshot was judged by; None when there is none, or this version cannot read it."""
     kept = rulesets.latest(engine)
     try:
-        return None if kept is None else parsed(kept[1], clock.now().date())
+        return None if kept is None else parsed(kept[1], clock.now().date(), company)
     except RuleErrors:
         return None
 
@@ -81,6 +83,23 @@ def last_good(engine: Engine, clock: Clock) -> RuleSet | None:
 def rules_stamp(config: Config) -> str:
     """Moves whenever a rule file does."""
     return stamp(rules_folder(config))
+
+
+def company(config: Config) -> Company:
+    """What rules may ask of the config. Raises ConfigError."""
+    hours = config.business_hours
+    opens, closes = hours.hours
+    found = dict(settings.declared(config.settings))
+    faults = [f"settings.{name}: {fault}" for name, fault in found.items() if isinstance(fault, str)]
+    if faults:
+        raise ConfigError(faults, str(config.path))
+    return Company(
+        {name: s for name, s in found.items() if isinstance(s, Setting)},
+        BusinessHours(
+            ZoneInfo(hours.zone) if hours.zone else config.zone, hours.day_numbers, opens, closes, hours.country,
+            hours.region,
+        ),
+    )  # fmt: skip
 
 
 def renderer(config: Config) -> Renderer:
@@ -92,7 +111,7 @@ def renderer(config: Config) -> Renderer:
 
 def database(config: Config, *, must_exist: bool = False) -> Engine:
     """The database, brought to the newest revision. Raises StoreError, or ConfigError when it must be there already."""
-    engine = open_engine(config.database_url) if not must_exist or _exists(config) else None
+    engine = open_engine(config.database_url) if not must_exist or recorded(config) else None
     if engine is None:
         raise ConfigError(
             [f"there is no database at {config.database_url.removeprefix('sqlite:///')}; "
@@ -102,7 +121,8 @@ def database(config: Config, *, must_exist: bool = False) -> Engine:
     return engine
 
 
-def _exists(config: Config) -> bool:
+def recorded(config: Config) -> bool:
+    """Whether there is a database to look at; opening one would make it."""
     url = config.database_url
     return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
 
@@ -169,6 +189,7 @@ def parts(
         staging_folder=staging_folder(config),
         zone=config.zone,
         storm_limit=config.storm_limit,
+        exemption_warning=config.exemption_warning,
         at=fault_hook(),
     )
 

@@ -23,6 +23,7 @@ from monitor import wiring
 from monitor.cli.app import Exit, app, main, register
 from monitor.config import SOURCES as KINDS
 from monitor.config import (
+    BusinessHoursConfig,
     ColumnNames,
     Config,
     ConsoleReceiver,
@@ -53,6 +54,7 @@ EXAMPLE = (ROOT / "config.example.toml").read_text(encoding="utf-8")
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
+TABLES = ("database", "sources", "receivers", "routes", "business_hours", "settings")
 SMALLEST = {
     "sources": '[[sources]]\nname = "school"\nkind = "learnworlds"\nurl = "https://school.example.com"\n'
     'client_id = "1"\ntoken = { env = "LW_TOKEN" }\n',
@@ -163,11 +165,12 @@ def fields(model: Any, *without: str) -> set[str]:
 def test_the_example_holds_every_setting_and_no_other() -> None:
     """config.example.toml against the models, both ways."""
     text = tomllib.loads(uncommented())
-    top = {k for k in text if k not in ("database", "sources", "receivers", "routes")}
-    assert top == fields(Config, "database", "sources", "receivers", "routes")
+    top = {k for k in text if k not in TABLES}
+    assert top == fields(Config, *TABLES)
     assert text["database"].keys() == fields(Database)
     common = fields(WatchedSource) - {"kind"}  # said once, above the first kind
     assert {s["kind"]: set(s) | common for s in text["sources"]} == {k: fields(m) for k, m in KINDS.items()}
+    assert text["business_hours"].keys() == fields(BusinessHoursConfig)
     assert {r["kind"]: set(r) for r in text["receivers"]} == {k: fields(m) for k, m in RECEIVERS.items()}
     assert {k for r in text["routes"] for k in r} == fields(RouteConfig)
 
@@ -213,7 +216,8 @@ def test_every_setting_is_documented() -> None:
     assert fields(ColumnNames) == first_column(between(SOURCES, "columns")) - {"columns"}
     for model in (*RECEIVERS.values(), RouteConfig):
         assert [f for f in fields(model) if f"`{f}`" not in ALERTS] == []
-    assert fields(Config, "sources", "receivers", "routes", "database") | {"database.url"} == first_column(
+    hours = {f"business_hours.{name}" for name in fields(BusinessHoursConfig)}
+    assert fields(Config, *TABLES) | {"database.url", "settings.NAME"} | hours == first_column(
         OPERATING.split("| setting |")[1].split("\n\n")[0]
     )
 
@@ -225,7 +229,7 @@ def examples() -> list[Any]:
         for i, block in enumerate(
             re.findall(r"^```toml\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
         ):
-            if re.search(r"^\[\[?(database|sources|receivers|routes)\]", block, re.MULTILINE):
+            if re.search(r"^\[\[?(database|sources|receivers|routes|business_hours)\]", block, re.MULTILINE):
                 found.append(pytest.param(block, id=f"{page.name}-{i}"))
     return found
 
@@ -284,6 +288,10 @@ def test_the_controls_are_those_of_the_shipped_rules() -> None:
 def recorded(tmp_path: Path) -> Path:
     """A config beside a database that holds one of each."""
     (tmp_path / "config.toml").write_text("\n".join(SMALLEST.values()), encoding="utf-8")
+    shutil.copytree(ROOT / "rules", tmp_path / "rules")
+    rules_doc = (DOCS / "rules.md").read_text("utf-8")
+    shared = re.sub(r"^```.*$", "", between(rules_doc, "shared exemptions"), flags=re.MULTILINE)
+    (tmp_path / "rules" / "exemptions.toml").write_text(shared, encoding="utf-8")
     engine = open_engine(f"sqlite:///{tmp_path}/access-monitor.sqlite")
     migrate(engine)
     fill(engine)
@@ -320,7 +328,7 @@ def fill(engine: Engine) -> None:
     ("listing", "marker"),
     [
         ("findings", "findings"), ("findings --unknown", "unknown"), ("snapshots", "snapshots"), ("drift", "drift"),
-        ("accounts", "accounts"), ("outbox", "outbox"), ("ledger", "ledger"),
+        ("accounts", "accounts"), ("outbox", "outbox"), ("ledger", "ledger"), ("exemptions", "exemptions"),
     ],
 )  # fmt: skip
 def test_the_keys_of_each_listing_are_documented(

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from monitor.decide import facts, factsheet, form, parse, timeline
+from monitor.decide import clause_check, facts, factsheet, form, functions, parse, timeline
 from monitor.decide.expressions import Clause
+from monitor.domain.company import Setting
 from monitor.domain.rule import Rule, RuleTest, Verdict
 from monitor.errors import RuleErrors
 
@@ -38,6 +39,28 @@ MISTAKES = (
     ("2026-10-31", "2028-10-31"),
     ('expect = "unknown"', 'expect = "unkown"'),
 )
+
+# A clause for each function of the library that the document names.
+OF_CEL = (
+    'account.name.contains("a")', 'account.name.startsWith("a")', 'account.name.endsWith("a")',
+    'account.name.matches("a+")', 'account.email.split("@")[0] == ""', 'account.name.trim() == ""',
+    'account.name.substring(1) == ""', 'account.name.indexOf("a") == 1', 'account.name.lastIndexOf("a") == 1',
+    'account.name.charAt(0) == "D"', 'account.name.lowerAscii() == ""', 'account.name.upperAscii() == ""',
+    'account.name.reverse() == ""', 'account.name.replace("a", "b") == ""', 'account.tags.join(",") == ""',
+    '"%s".format([account.name]) == ""', 'account.tags.first().orValue("") == ""',
+    'account.tags.last().orValue("") == ""', "account.tags.sort() == account.tags",
+    "account.tags.sortBy(t, size(t)) == account.tags", "account.tags.distinct() == account.tags",
+    "account.tags.reverse() == account.tags", "account.tags.slice(0, 1) == account.tags",
+    "[account.tags].flatten() == account.tags", "sets.contains(account.tags, account.groups)",
+    "sets.intersects(account.tags, account.groups)", "sets.equivalent(account.tags, account.groups)",
+    'account.tags.exists(x, x == "")', 'account.tags.all(x, x == "")', 'account.tags.exists_one(x, x == "")',
+    'account.tags.filter(x, x == "") == []', 'account.tags.map(x, x + "a") == []',
+    'account.fields[?"cf_team"].orValue("none") == ""', "account.tags[?0].hasValue()",
+    'account.tags[?0].optMap(x, x + "a").orValue("") == ""', "now - account.created > days(1) + hours(1)",
+    'now - account.created > duration("36h")', "(now - account.created).getHours() > 1",
+    'now > timestamp("2026-03-01T00:00:00Z")', "now.getFullYear() == 2026", "now.getMonth() == 0",
+    "now.getDayOfWeek() == 1", 'now.getHours("Europe/Berlin") == 1',
+)  # fmt: skip
 
 # Polls with a fault.
 FAULTY_POLLS: tuple[dict[str, object], ...] = (
@@ -90,12 +113,20 @@ def failing() -> str:
 
 
 def generated() -> dict[str, str]:
-    made = {"facts": factsheet.markdown(), "mistakes": mistakes(), "polls": faulty_polls(), "failing": failing()}
+    table = ["| function | gives | meaning | example |", "| --- | --- | --- | --- |"]
+    table += [f"| `{call}` | {gives} | {about} | `{example}` |" for call, gives, about, example in functions.rows()]
+    made = {
+        "functions": "\n".join(table),
+        "facts": factsheet.markdown(),
+        "mistakes": mistakes(),
+        "polls": faulty_polls(),
+        "failing": failing(),
+    }
     made["samples"] = "\n".join(f"```toml\n# {kind}\n{factsheet.sample(kind)}```\n" for kind in facts.KINDS)
     return {marker: text.strip() for marker, text in made.items()}
 
 
-@pytest.mark.parametrize("marker", ["facts", "mistakes", "polls", "failing", "samples"])
+@pytest.mark.parametrize("marker", ["functions", "facts", "mistakes", "polls", "failing", "samples"])
 def test_generated_parts_are_fresh(marker: str) -> None:
     """The table of facts and the messages are the program's; `python -m tests.docs.test_rules_doc` renews them."""
     assert between(marker).strip() == generated()[marker]
@@ -113,12 +144,43 @@ def test_every_shown_clause_compiles() -> None:
     written = [
         c for line in between("clauses").splitlines()[2:] for c in re.findall(r"`([^`]+)`", line.split(" | ")[1])
     ]
-    assert len(written) >= 15
+    written += [f.example for f in functions.FUNCTIONS]
+    assert len(written) >= 20
+    known = {"dormant_days": Setting("int", 180)}
     for text in written:
-        assert Clause(text, "account").holds(parse.sample("account", facts.readable("account"))) in (True, False)
+        assert Clause(text, "account", known).holds(clause_check.sample("account", facts.readable("account"))) in (
+            True,
+            False,
+        )
 
 
-@pytest.mark.parametrize("model", [form.RuleForm, form.RuleTestForm, form.ExemptionForm])
+def test_the_example_of_settings_is_taken() -> None:
+    """In the rule above, it loads: the clauses read what they declare."""
+    block = between("settings").removeprefix("```toml\n").rpartition("```")[0]
+    match, _, settings = block.partition("\n\n")
+    text = re.sub(r"^match = \[.*?^\]$", match, example(), flags=re.DOTALL | re.MULTILINE)
+    said = parse.parse_rule(text.replace("[controls]", f"{settings}\n[controls]", 1), FILE, today=TODAY)
+    assert {name: s.value for name, s in said.settings.items()} == {
+        "dormant_days": 180,
+        "staff_domains": ["example.com"],
+    }
+
+
+FUNCTIONS_OF_CEL = DOC.split("<!-- /functions -->")[1].split("**No clause")[0]
+
+
+def test_every_function_of_the_library_that_is_named_exists() -> None:
+    """The table of what CEL itself offers, word by word: each compiles on something."""
+    tried = {
+        "in": '"a" in account.tags', "size": "size(account.tags) > 0", "[0]": 'account.tags[0] == "sample"',
+    }  # fmt: skip
+    for name in re.findall(r"`(\w+)(?:\([^`]*\))?`", FUNCTIONS_OF_CEL):
+        assert name in tried or any(name in clause for clause in OF_CEL), name
+    for clause in (*tried.values(), *OF_CEL):
+        Clause(clause, "account").holds(clause_check.sample("account", facts.readable("account")))
+
+
+@pytest.mark.parametrize("model", [form.RuleForm, form.RuleTestForm, form.SharedExemptionForm])
 def test_every_key_is_described(model: type[form.Form]) -> None:
     """There is a row for every key that a rule file may have, and the schema says the same of it to an editor."""
     assert [key for key in model.model_fields if f"\n| `{key}` |" not in DOC] == []

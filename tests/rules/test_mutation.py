@@ -14,6 +14,7 @@ import pytest
 
 from monitor.decide import timeline
 from monitor.decide.parse import parse_set
+from monitor.domain.company import Setting
 from monitor.domain.rule import Rule
 
 RULES = Path(__file__).parents[2] / "rules"
@@ -41,6 +42,10 @@ def mutants(rule: Rule) -> Iterator[Mutant]:
         for other in _others(clause):
             changed = (*rule.match[:i], other, *rule.match[i + 1 :])
             yield Mutant(f"{rule.id}: {other}  instead of  {clause}", replace(rule, match=changed))
+    for name, (kind, value) in rule.defaults.items():
+        for by in (-1, 1) if kind == "int" else ():
+            moved = {**rule.defaults, name: Setting(kind, value + by)}
+            yield Mutant(f"{rule.id}: {name} = {value + by}", replace(rule, defaults=moved))
 
 
 def _others(clause: str) -> Iterator[str]:

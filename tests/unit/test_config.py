@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from monitor.config import (
     LONGEST_SECRET,
     SOURCES,
+    BusinessHoursConfig,
     Config,
     ConsoleReceiver,
     Database,
@@ -74,6 +75,29 @@ def faults(folder: Path, text: str) -> list[str]:
         load(written(folder, text))
     assert all(line.startswith(f"{folder / 'config.toml'}: ") for line in str(caught.value).splitlines())
     return caught.value.problems
+
+
+HOURS_OF_ONE_DAY = 'business_hours.hours: must be hours of one day, like "09:00-17:00"'
+NO_COUNTRY = 'there are no holidays of this country; write its two letters, like country = "DE"'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('hours = "17:00-09:00"', HOURS_OF_ONE_DAY),
+        ('hours = "9-17"', HOURS_OF_ONE_DAY),
+        ('zone = "Mars/Olympus"', 'business_hours.zone: is no time zone; write it like "Europe/Berlin"'),
+        ('country = "Germany"', f"business_hours: {NO_COUNTRY}"),
+        ('country = "DE"\nregion = "XX"', "business_hours: there is no such region; there are BB, BE, "),
+        ('region = "BE"', "business_hours: region needs a country, too"),
+        ("days = []", "business_hours.days: needs at least one"),
+        ('day = ["mon"]', "business_hours.day: is no setting; did you mean days?"),
+    ],
+)
+def test_faulty_business_hours(tmp_path: Path, text: str, said: str) -> None:
+    """Each says what to write instead."""
+    (fault,) = faults(tmp_path, f"[business_hours]\n{text}\n{SMALLEST}")
+    assert fault.startswith(said)
 
 
 # What is right
@@ -148,10 +172,10 @@ def test_every_setting_is_in_the_example() -> None:
     }
     tables: list[type[BaseModel]] = [
         Config, Database, *SOURCES.values(), FilesReceiver, ConsoleReceiver, SlackReceiver, SlackWebhookReceiver,
-        EmailReceiver, RouteConfig,
+        EmailReceiver, RouteConfig, BusinessHoursConfig,
     ]  # fmt: skip
     names = {f.alias or n for t in tables for n, f in t.model_fields.items()}
-    assert names - explained == {"database", "sources", "receivers", "routes"}  # these are tables
+    assert names - explained == {"database", "sources", "receivers", "routes", "business_hours"}  # these are tables
 
 
 @pytest.mark.parametrize(

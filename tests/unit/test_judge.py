@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -14,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.decide import facts
-from monitor.decide.judge import MOST_IN_A_MASK, Plan, active, blind_facts, compile_rule, exempt_until, explain, judge
+from monitor.decide import exemptions, facts
+from monitor.decide.judge import MOST_IN_A_MASK, Plan, active, blind_facts, compile_rule, explain, judge
 from monitor.decide.parse import parse_set
+from monitor.domain.company import Setting
 from monitor.domain.finding import Judgement
 from monitor.domain.observed import Subject
 from monitor.domain.rule import Exemption, Rule, RuleStatus, Severity, Verdict
@@ -172,9 +174,46 @@ def test_the_day_ends_in_the_zone_of_the_config() -> None:
     """In Berlin, 14 June ends at 22:00 UTC in summer, and of several exemptions the longest counts."""
     zone, ann = ZoneInfo("Europe/Berlin"), Subject("account", "ann")
     end = datetime(2026, 6, 14, 22, 0, tzinfo=UTC)
-    both = [exempt("ann", YESTERDAY), exempt("ann", YESTERDAY - timedelta(days=3))]
-    assert exempt_until(both, ann, end - timedelta(seconds=1), zone) == end
-    assert exempt_until(both, ann, end, zone) is None
+    both = (exempt("ann", YESTERDAY - timedelta(days=3)), exempt("ann", YESTERDAY), exempt("ann", YESTERDAY))
+    given = exemptions.leave(rule("account.is_admin", exemptions=both))
+    assert exemptions.ends(both[1], zone) == end
+    assert exemptions.in_force(given, ann, {}, end - timedelta(seconds=1), zone) == [both[1], both[2]]
+    assert exemptions.in_force(given, ann, {}, end, zone) == []
+
+
+def test_an_exemption_may_be_a_clause() -> None:
+    """It lets be whoever it holds for, and nobody when it cannot be decided: better an alert too many than too few."""
+    partners = Exemption("", "Partners", "head@example.com", TODAY, ('account.email_domain == "partner.test"',))
+    mine = rule("account.is_admin", exemptions=(partners,))
+    got = verdict(mine, account(email="ann@partner.test"))
+    assert (got.verdict, got.exempted_by) == (Verdict.EXEMPT, (partners.id,))
+    assert verdict(mine, account()).verdict is F
+    assert verdict(mine, account(email=None)).verdict is F
+    failing = replace(partners, match=("1 / size(account.tags) > 0",))
+    assert verdict(rule("account.is_admin", exemptions=(failing,)), account(tags=[])).verdict is F
+    both = replace(partners, match=(*partners.match, 'account.role == "Tutor"'))
+    assert verdict(rule("account.is_admin", exemptions=(both,)), account(email="a@partner.test")).verdict is F
+
+
+def test_every_exemption_in_force_is_named() -> None:
+    """So that one which mutes nothing can be told from one beside another."""
+    long, short = exempt("ann", TODAY + timedelta(days=9)), exempt("ann@example.test", TODAY)
+    got = verdict(rule("account.is_admin", exemptions=(short, long)), account())
+    assert got.exempted_by == (long.id, short.id)
+    assert got.exempt_until == exemptions.ends(long, UTC)
+
+
+def test_a_grant_is_a_subject_of_its_own() -> None:
+    """Told with the holder's e-mail, known by account, kind and entitlement; its holder's exemption covers it."""
+    mine = rule('grant.kind == "manager"', for_each="grant", title="{account.email} manages {grant.title}")
+    held = account(id="ann 1", grant_id="ann%201 manager g1", grant_kind="manager", entitlement_title="Cohort")
+    plan = Plan("grant", (compile_rule(mine),), frozenset())
+    (said,) = judge(plan, [held], NOW, {"ann%201 manager g1": {"some-rule"}})
+    assert said.subject == Subject("grant", "ann%201 manager g1", "ann@example.test", "Ann")
+    assert (said.verdict, said.title) == (F, "ann@example.test manages Cohort")
+    for whom in ("ann 1", "ann@example.test", "ann%201 manager g1"):
+        let_be = Plan("grant", (compile_rule(replace(mine, exemptions=(exempt(whom, TODAY),))),), frozenset())
+        assert [j.verdict for j in judge(let_be, [held], NOW)] == [Verdict.EXEMPT]
 
 
 # Which rules, and which facts
@@ -248,7 +287,15 @@ EXTRA = [
     rule("10 / size(account.past_levels) > 4", "account.is_admin", id="may-divide-by-zero"),
     rule('account.email_domain != "x"', id="domain"),
     rule("now - account.created > days(200)", "account.age_days < 300", id="dates"),
+    rule("account.idle_days > settings.limit", "!in_domain(account.email, settings.mine)", id="settings",
+         settings={"limit": Setting("int", 50), "mine": Setting("list(string)", ["x"])}),
+    rule("business_days(account.created, now) > settings.limit || account.is_admin", id="functions",
+         settings={"limit": Setting("int", 50)}),
+    rule('account.fields[?"cf_team"].orValue(account.level) == "user"', "account.is_admin", id="optional"),
+    rule("sets.intersects(account.tags, account.groups)", "account.is_admin", id="sets"),
     rule("size(role.past_access_levels) > 0", "role.custom", id="role-moved", for_each="role", title="{role.title}"),
+    rule('grant.kind == "admin"', "account.is_admin", "grant.since_days > 50", id="held", for_each="grant",
+         title="{grant.title}"),
     rule("group.members > group.max_members", "group.enrolls || group.managers > 1", id="group-full",
          for_each="group", title="{group.title}"),
 ]  # fmt: skip
@@ -267,11 +314,11 @@ _OF_TYPE: dict[str, st.SearchStrategy[Any]] = {
 @cache
 def records(kind: str, *, gaps: bool) -> st.SearchStrategy[dict[str, Any]]:
     """Records of every field that a fact of this kind reads; with gaps, any of them may be None."""
-    mine = [f for f in facts.FACTS.values() if f.kind == kind]
+    mine = [f for f in facts.readable(kind).values() if f.kind != "now"]
     kinds = {facts.optional(n)[0]: "timestamp" for f in mine for n in f.fields}
     kinds |= {f.fields[0]: f.type for f in mine if f.compute is None} | {"email": "string", "never_signed_in": "bool"}
     fields = {n: st.none() | _OF_TYPE[t] if gaps else _OF_TYPE[t] for n, t in kinds.items()}
-    return st.fixed_dictionaries(fields | {"id": st.just("it"), "email": fields["email"]})
+    return st.fixed_dictionaries(fields | {"id": st.just("it"), "grant_id": st.just("it"), "email": fields["email"]})
 
 
 @cache
@@ -291,7 +338,7 @@ def test_the_masks_agree_with_single_evaluation(data: st.DataObject) -> None:
     blind = data.draw(st.frozensets(st.sampled_from(names_of(kind)), max_size=3))
     some = data.draw(st.lists(records(kind, gaps=True), min_size=1, max_size=5))
     for number, record in enumerate(some):
-        record["id"] = f"it-{number}"
+        record["id"] = record["grant_id"] = f"it-{number}"
     plan = Plan(kind, rules_of(kind), blind)
     quick = {(j.subject.id, j.rule): j.verdict for j in judge(plan, some, NOW, want_unknown=True)}
     slow = {(r["id"], c.rule.id): explain(c, r, NOW, plan).verdict for r in some for c in plan.rules}

@@ -72,9 +72,9 @@ MISTAKES = [
     ('"idle-admin"', '"Idle Admin"', 1, "id: must be lower-case words joined by hyphens, like dormant-account"),
     ('"idle-admin"', '"idle-boss"', 1, 'id: "idle-boss" is unlike the file name; call the file idle-boss.toml'),
     ('"{account.email} is idle"', '""', 2, "title: is empty or too short; say a little more"),
-    ('"high"', '"hihg"', 3, "severity: Input should be 'low', 'medium', 'high' or 'critical'"),
+    ('"high"', '"hihg"', 3, "severity: must be one of low, medium, high, critical; did you mean high?"),
     ('"2d"', '"two days"', 5, 'fix_within: "two days" is no duration: write a number and s, m, h or d, like "90d"'),
-    ('"account"', '"person"', 6, "for_each: Input should be 'account', 'role', 'group' or 'source'"),
+    ('"account"', '"person"', 6, "for_each: must be one of account, grant, role, group, source"),
     ('"fixed"', '"soon"', 7, 'closes: "soon" is no way to close; write "fixed", "acknowledged" or "after 14d"'),
     ('"fixed"', '"after 14"', 7, 'closes: "14" is no duration: write a number'),
     ("1. Ask.", "", 9, "runbook: an active rule needs one: what should the reader do?"),
@@ -87,8 +87,13 @@ MISTAKES = [
     ("soc2 =", "soc3 =", 22, "controls.soc3: unknown framework; known: soc2, iso27001, nist, cis"),
     ("2026-12-31", "2027-06-17", 25, "exemptions: ann@example.com is exempt until 2027-06-17; a year at most"),
     ('"On leave"', '""', 26, "exemptions.0.reason: is empty or too short; say a little more"),
-    ("2026-12-31", '"whenever"', 28, "exemptions.0.expires: Input should be a valid date"),
-    ('"nothing"', '"nothin"', 37, "tests.1.expect: Input should be 'finding', 'nothing', 'unknown' or 'exempt'"),
+    ("2026-12-31", '"whenever"', 28, "exemptions.0.expires: is no day; write it like 2026-12-31"),
+    (
+        '"nothing"',
+        '"nothin"',
+        37,
+        "tests.1.expect: must be one of finding, nothing, unknown, exempt; did you mean nothing?",
+    ),
     ('[ { at = "1d ago" } ]', "[]", 38, "tests.1.polls: is empty; write at least one"),
 ]
 
@@ -165,6 +170,12 @@ def test_a_wrong_name_is_underlined() -> None:
     clause = "now - account.created > days(90) && account.is_admn"
     (found,) = faults(GOOD.replace("account.idle_days > 90", clause))
     assert found.splitlines()[1:] == [f"    {clause}", " " * (4 + clause.index("account.is_admn")) + "^"]
+
+
+def test_a_misspelt_key_is_one_mistake() -> None:
+    """It is not told as missing as well."""
+    assert len(faults(GOOD.replace("severity ", "severty "))) == 1
+    assert len(faults(GOOD.replace("approved_by", "aproved_by"))) == 1
 
 
 def test_all_faults_of_a_file_are_named_at_once() -> None:

@@ -14,7 +14,7 @@ import pytest
 from monitor.decide import controls, schema
 
 ROOT = Path(__file__).parents[2] / "rules"
-FILES = sorted(ROOT.rglob("*.toml"))
+FILES = sorted(p for p in ROOT.rglob("*.toml") if p.name != "exemptions.toml")
 
 
 def as_json(value: Any) -> Any:
@@ -32,9 +32,10 @@ def faults(rule: dict[str, Any]) -> list[str]:
 
 
 def test_the_shipped_schema_is_the_generated_one() -> None:
-    """`access-monitor rules schema > rules/rule.schema.json` renews it."""
-    assert (ROOT / schema.RULE_FILE).read_text(encoding="utf-8") == schema.text(schema.rule_schema())
-    jsonschema.Draft7Validator.check_schema(schema.rule_schema())
+    """`access-monitor rules schema > rules/rule.schema.json` renews it; `... schema exemptions` the other."""
+    for name, made in ((schema.RULE_FILE, schema.rule_schema()), (schema.EXEMPTIONS_FILE, schema.exemptions_schema())):
+        assert (ROOT / name).read_text(encoding="utf-8") == schema.text(made)
+        jsonschema.Draft7Validator.check_schema(made)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
@@ -68,6 +69,26 @@ def test_an_editor_marks_mistakes(key: str, value: Any, said: str) -> None:
     rule = tomllib.loads(FILES[0].read_text(encoding="utf-8")) | {key: value}
     found = faults(rule)
     assert any(said in fault for fault in found), found
+
+
+LEAVE = {"reason": "On leave", "approved_by": "head@example.com", "expires": date(2026, 12, 31)}
+
+
+@pytest.mark.parametrize(
+    ("exemption", "right"),
+    [
+        ({"rule": "a-rule", "subject": "ann"}, True),
+        ({"rule": ["a-rule", "other-*"], "match": ["account.is_admin"], "ticket": "IT-1"}, True),
+        ({"subject": "ann"}, False),
+        ({"rule": "a-rule"}, False),
+        ({"rule": "a-rule", "subject": "ann", "match": ["true"]}, False),
+        ({"rule": "a-rule", "subject": "ann", "until": 1}, False),
+    ],
+)
+def test_an_editor_knows_exemptions(exemption: dict[str, Any], right: bool) -> None:
+    """As the program does: a subject or clauses, and the rule that it is about."""
+    checker = jsonschema.Draft7Validator(schema.exemptions_schema())
+    assert checker.is_valid(as_json({"exemptions": [LEAVE | exemption]})) is right
 
 
 @pytest.mark.parametrize(

@@ -240,3 +240,35 @@ def test_groups_and_sources() -> None:
     assert fact("source.watched_since", {"at": "9d ago"}, {"at": "1d ago", "admins": 9}) == ago(9)
     with pytest.raises(ValueError, match="level is no field of a group"):
         play("group", ({"level": "x"},))
+
+
+# Grants
+
+
+MEMBER = {"grant_kind": "member", "entitlement": "g1", "entitlement_title": "Cohort"}
+
+
+def test_a_grant_is_held_since_the_first_poll_that_showed_it() -> None:
+    """Without a break, and through polls that did not show its account."""
+    polls: list[dict[str, Any]] = [{"at": "30d ago", **MEMBER}, {"at": "20d ago", "exists": False}, {"at": "10d ago"}]
+    record = last(*polls, kind="grant")
+    assert (record["grant_since"], record["grant_id"]) == (ago(30), "5ea173beca205e67b47f4552 member g1")
+    assert last({"at": "30d ago", **MEMBER, "held": False}, {"at": "9d ago", "held": True}, kind="grant")[
+        "grant_since"
+    ] == ago(9)
+    assert last(polls[0], {"at": "9d ago", "entitlement": "g2"}, kind="grant")["grant_since"] == ago(9)
+
+
+def test_a_grant_that_ended_is_no_subject() -> None:
+    """There is nothing to judge."""
+    assert play("grant", ({"at": "3d ago", **MEMBER}, {"at": "1d ago", "held": False}))[0] is None
+
+
+def test_past_groups() -> None:
+    """Those that it left, and not those that it is in again."""
+    polls = (
+        {"at": "9d ago", "groups": ["a", "b"]},
+        {"at": "8d ago", "groups": ["c"]},
+        {"at": "1d ago", "groups": ["b"]},
+    )
+    assert fact("account.past_groups", *polls) == ["a", "c"]

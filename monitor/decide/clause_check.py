@@ -1,0 +1,43 @@
+"""Clauses of a file, compiled and tried before any of them meets an account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from monitor.decide import facts
+from monitor.decide.expressions import Clause, ClauseError
+from monitor.decide.places import line_of
+from monitor.domain.company import BusinessHours, Setting
+
+
+def clause_problems(
+    clauses: Sequence[str], text: str, start: int, kind: str, settings: Mapping[str, Setting], hours: BusinessHours
+) -> Iterator[tuple[int, str]]:
+    """Line and fault of each clause that cannot be used. `start`: the line from which on they stand."""
+    for number, clause in enumerate(clauses, 1):
+        line = line_of(text, clause, start)
+        try:
+            _try_on_sample(Clause(clause, kind, settings, hours), kind)
+        except ClauseError as error:
+            yield line + error.line - 1, f"clause {number}, column {error.column}: {error}"
+
+
+def _try_on_sample(clause: Clause, kind: str) -> None:
+    """Some mistakes compile and then always fail: duration("90d"), a broken regex. So every clause is tried once."""
+    if clause.holds(sample(kind, facts.readable(kind))) is None:
+        return  # it asks for a map key that the sample lacks: unknown, as it would be in life
+
+
+def sample(kind: str, names: Mapping[str, facts.Fact]) -> dict[str, Any]:
+    """A complete record of a kind as the values of facts."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    record = {k: now - v if isinstance(v, timedelta) else v for k, v in facts.SAMPLES[kind].items()}
+    dated = ("first_seen", "status_since", "level_since", "role_changed", "privileged_since", "reactivated", "changed",
+             "grant_since")  # fmt: skip
+    record |= dict.fromkeys(dated, now - timedelta(days=100)) | {"watched_since": now - timedelta(days=100)}
+    lists = ("past_levels", "past_roles", "past_emails", "earlier_ids", "past_access_levels", "past_groups")
+    record |= {name: ["sample"] for name in lists}
+    record |= {"privileged": False, "role_access_level": "user"} if kind in ("account", "grant") else {}
+    return {name: facts.value(fact, record, now) for name, fact in names.items()}

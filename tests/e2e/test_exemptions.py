@@ -1,0 +1,87 @@
+"""Exemptions from end to end: they mute, they are warned of once before they end, and then the finding is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from monitor.simulator import SMALLEST
+from tests.peers.watch import CONFIG, watched
+
+RULE = """\
+id = "is-an-admin"
+title = "{account.email} is an admin"
+severity = "low"
+owner = "it@example.com"
+for_each = "account"
+description = "An admin."
+runbook = "1. Ask."
+match = ["account.is_admin"]
+"""
+SHARED = """\
+[[exemptions]]
+rule = "is-an-*"
+subject = "{email}"
+reason = "Hands over the school"
+approved_by = "head@example.com"
+expires = 2026-03-10
+ticket = "IT-12"
+
+[[exemptions]]
+rule = ["is-an-admin"]
+match = ['account.id != "{id}"']
+reason = "All others"
+approved_by = "head@example.com"
+expires = 2027-02-01
+
+[[exemptions]]
+rule = "is-an-admin"
+subject = "nobody@example.com"
+reason = "Has left"
+approved_by = "head@example.com"
+expires = 2026-12-31
+"""
+
+
+def test_an_exemption_is_warned_of_once_and_ends_with_its_day(tmp_path: Path) -> None:
+    """In the time zone of the config: 10 March ends in Berlin at 23:00 UTC."""
+    config = 'time_zone = "Europe/Berlin"\nexemption_warning = "5d"\n' + CONFIG
+    with watched(tmp_path, users=SMALLEST, config=config) as (_, _, watch):
+        rules = tmp_path / "rules"
+        rules.mkdir()
+        (rules / "is-an-admin.toml").write_text(RULE, encoding="utf-8")
+        watch.poll()
+        first, *others = (f["subject"] for f in watch.findings())
+        shared = SHARED.format(id=first["id"], email=first["email"])
+        (rules / "exemptions.toml").write_text(shared, encoding="utf-8")
+        watch.poll()
+        assert {f["verdict"] for f in watch.findings()} == {"exempt"}
+        assert sorted(m["reason"] for m in watch.messages()) == ["baseline"]
+        watch.clock.ahead(days=5)  # 6 March
+        for _ in range(3):
+            watch.poll()
+            watch.clock.ahead(hours=1)
+        (warning,) = (m for m in watch.messages() if m["reason"] == "operations")
+        assert sorted(m["reason"] for m in watch.messages()) == ["baseline", "operations"]
+        assert warning["title"] == f"The exemption of {first['email']} ends on 2026-03-10"
+        assert "rules/exemptions.toml:3" in warning["content"]["what_to_do"]
+        assert "ticket: IT-12" in warning["content"]["detail"]
+        watch.clock.ahead(days=4, hours=10, minutes=59)  # 22:59 UTC of the last day
+        watch.poll()
+        assert len(watch.messages()) == 2
+        watch.clock.ahead(minutes=1)
+        watch.poll()
+        assert sorted(m["reason"] for m in watch.messages()) == ["baseline", "operations", "reopened"]
+        (told,) = (m for m in watch.messages() if m["reason"] == "reopened")
+        assert told["content"]["finding"]["subject"]["id"] == first["id"]
+
+        listed = watch.command("exemptions", "--format", "json")
+        assert listed.returncode == 0, listed.stderr
+        rows = {row["reason"]: row for row in json.loads(listed.stdout)}
+        assert {reason: row["state"] for reason, row in rows.items()} == {
+            "Hands over the school": "expired", "Has left": "unused", "All others": "in force",
+        }  # fmt: skip
+        assert rows["All others"]["mutes"][0]["rule"] == "is-an-admin"
+        assert {m["subject"]["id"] for m in rows["All others"]["mutes"]} == {who["id"] for who in others}
+        assert rows["Hands over the school"]["ends"] == "2026-03-10T23:00:00Z"
+        assert "unused" in watch.command("exemptions").stdout
