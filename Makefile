@@ -26,6 +26,12 @@ test-long: .venv/dev ## The whole of every long check
 benchmark: .venv/dev ## Ratios to a floor program, at 10,000 and 100,000 accounts
 	$(BIN)/python -m benchmarks
 
+rivals: .venv/dev ## Thirty rules on the same accounts, beside c7n and cel-python
+	@test -d .venv-rivals || { $(PYTHON) -m venv .venv-rivals && .venv-rivals/bin/python -m pip install -q c7n==0.9.53 cel-python==0.5.0; }
+	@$(BIN)/python -m benchmarks.rivals ours
+	@.venv-rivals/bin/python -m benchmarks.rivals c7n
+	@.venv-rivals/bin/python -m benchmarks.rivals cel-python
+
 format: .venv/dev
 	$(BIN)/ruff check --fix-only -q .
 	$(BIN)/ruff format .
@@ -35,7 +41,7 @@ lock:            ## Resolve the newest allowed versions into requirements*.txt (
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml --group dev --group benchmark -o requirements-dev.txt
 
 clean:           ## Throw away the environment and what the demo made
-	rm -rf .venv demo dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-rivals demo dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "access-monitor needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Say which: make PYTHON=python3.12 ...")'
@@ -53,4 +59,4 @@ clean:           ## Throw away the environment and what the demo made
 	@$(BIN)/python -m pip install -q --no-deps -e .
 	@touch .venv/dev .venv/demo
 
-.PHONY: help demo test test-long benchmark format lock clean
+.PHONY: help demo test test-long benchmark rivals format lock clean

@@ -1,8 +1,8 @@
 """The same thirty rules on the same accounts: ours, Cloud Custodian's value filter (c7n), and cel-python.
 
 Each rule asks for a flag, a status and an age, date arithmetic included:
-privileged, status "active", last sign-in more than N days ago. `make rivals` runs the three, one after the other, in two
-environments, since the others bring many packages along. One thread each.
+privileged, status "active", last sign-in more than N days ago. `make rivals` runs the three, one after the other, in
+two environments, since the others bring many packages along. One thread each.
 """
 
 from __future__ import annotations
