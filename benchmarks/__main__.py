@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.rows import ROWS, Row
+from benchmarks.rows import ONCE, ROWS, Row
 from benchmarks.runs import Runs
 
 LARGE = 500_000  # from here on one round, since each takes minutes
@@ -56,7 +56,7 @@ def measured(asked: argparse.Namespace, console: Console) -> Iterator[Row]:
             console.print(f"{accounts:,} accounts: writing the pages ...")
             runs.prepare()
             for name in track(names, f"{accounts:,} accounts", console=console):
-                if name != "real-time" or accounts == sizes[0]:
+                if name not in ONCE or accounts == sizes[0]:
                     yield from ROWS[name](runs)
 
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs import Runs
+from benchmarks.runs import Runs, child
 
 REAL_TIME_ACCOUNTS = 4000  # 81 requests: 27 seconds
+WAITING = 100_000  # messages
+ONCE = ("real-time", "outbox")  # rows that do not depend on the size of the school
 MEMORY_LIMITS = {100_000: 200, 1_000_000: 600}  # MiB
 
 
@@ -109,9 +111,22 @@ def memory(runs: Runs) -> Iterator[Row]:
         yield Row(runs.accounts, work, f"{told['mib']} MiB", target, met, told)
 
 
+def outbox(runs: Runs) -> Iterator[Row]:
+    """The next message while none, and while 100,000 others wait; whatever the sizes asked for."""
+    few, many = (child("waiting", "--folder", str(runs.folder), "--waiting", str(n)) for n in (0, WAITING))
+    ratio, both = many["claim"] / few["claim"], {"few": few, "many": many}
+    measured = f"{few['claim']:.1f} ms, {many['claim']:.1f} ms = {ratio:.2f} x"
+    yield Row(
+        WAITING, "claim and settle a message, beside 100,000 waiting", measured, "at most 1.5 x", ratio <= 1.5, both
+    )
+    yield Row(WAITING, "look for lanes that are due", f"{few['look']:.1f} ms, {many['look']:.1f} ms", numbers=both)
+    handed = f"{many['handed']:.0f} ms at worst"
+    yield Row(WAITING, "from end of poll to handed over", handed, "under 1 s", many["handed"] < 1000, both)
+
+
 ROWS: dict[str, Callable[[Runs], Iterator[Row]]] = {
     "limit": limit, "first": first, "logins": logins, "access": access, "rules": rules, "memory": memory,
-    "real-time": limit_in_real_time,
+    "real-time": limit_in_real_time, "outbox": outbox,
 }  # fmt: skip
 
 

@@ -1,13 +1,12 @@
 """THE LINE: poll -> drift -> quarantine -> snapshot -> judge -> findings -> route -> record -> deliver.
 
 Start reading at `run_cycle`. Everything before *record* may fail and leaves nothing but a snapshot that says so;
-*record* is one transaction; *deliver* runs from the outbox, whether or not the next poll works.
+*record* is one transaction; *deliver* runs from the outbox, whether or not the next poll works: see dispatch.py.
 """
 
 from __future__ import annotations
 
 import hashlib
-import random
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -25,19 +24,20 @@ from monitor import __version__
 from monitor.decide import drift, exemptions, route
 from monitor.decide import quarantine as beyond
 from monitor.decide.access import access_digest, privileged
-from monitor.decide.backoff import wait
+from monitor.decide.address import addressed
 from monitor.decide.facts import ABOUT_ACCESS, FACTS, KINDS
 from monitor.decide.judge import Compiled, Plan, about_sight, active, blind_facts, compile_rule, judge, may_close
 from monitor.decide.reconcile import reconcile
 from monitor.domain.change import Change, ChangeKind
 from monitor.domain.finding import Event, EventKind, Finding, FindingStatus, Judgement
 from monitor.domain.limits import Limit, Moved
-from monitor.domain.message import Channel, Notification, Receipt, Route, Sending
+from monitor.domain.message import Channel, Manner, Notification, Route
 from monitor.domain.observed import GrantKind, Kind, Subject
 from monitor.domain.reading import Batch, Cause, Clock, Lane, Outcome, Proof, Recall, Scope, ScopeEnded, Source
 from monitor.domain.rule import Rule, Verdict
+from monitor.domain.schedule import Schedule
 from monitor.domain.snapshot import Snapshot, troubles
-from monitor.errors import Busy, SourceError, StoreError, TemplateFault
+from monitor.errors import Busy, SourceError, StoreError
 from monitor.store import aside, findings, outbox, queries, records
 from monitor.store.engine import reading, writing
 from monitor.store.locks import held
@@ -112,6 +112,10 @@ class Parts:
     corroborated: Callable[[str], Collection[str]] = lambda _source: ()
     storm_limit: int | None = None  # findings of one rule that are told one by one in one cycle
     exemption_warning: timedelta = timedelta(days=14)
+    manners: Mapping[str, Manner] = field(default_factory=dict)  # by receiver
+    drill: Schedule | None = None
+    beat: Callable[[str | None], str | None] = lambda _failed: None  # the dead-man's switch; returns what went wrong
+    template_faults: Callable[[], Sequence[tuple[str, str]]] = tuple  # (digest of the template, what is wrong)
     at: Callable[[str], None] = lambda _step: None  # a fault hook: tests stop the process at any step
     owner: str = field(default_factory=lambda: secrets.token_hex(4))  # who holds a lease
 
@@ -242,7 +246,8 @@ def _concluded(parts: Parts, watched: Watched, staging: Staging, acceptance: Acc
     parts.at("judge")
     events = tuple(find(parts, staging, settled, snapshot, judged))
     parts.at("findings")
-    notes = list(tell(parts, watched, staging, snapshot, events, judged, doubt))
+    told = tell(parts, watched, staging, snapshot, events, judged, doubt)
+    notes = list(addressed(told, parts.manners, parts.zone))
     parts.at("route")
     snapshot_id = record(
         parts.engine, staging, settled, snapshot, events, notes, rules=parts.rules,
@@ -684,71 +689,5 @@ def tell_operator(parts: Parts, key: str, message: str, what_to_do: str, detail:
     """Something that no poll found: written to the outbox at once, and said once for a key."""
     now = parts.clock.now()
     notes = route.of_operations(key, message, what_to_do, detail, parts.routes, "access-monitor", now)
-    with writing(parts.engine) as connection:
-        outbox.put(connection, [(note, None) for note in notes], None)
-
-
-# deliver
-
-
-def deliver_waiting(parts: Parts, chance: Callable[[], float] = random.random, most: int = 1000) -> Counter[str]:
-    """Sends what waits and is due, in order for each receiver. Returns how the attempts ended.
-
-    One process sends at a time, so what another one left in the middle can only be what a crash left.
-    """
-    ended: Counter[str] = Counter()
-    with held(parts.staging_folder / ".access-monitor.sending", parts.clock, patience=30.0) as mine:
-        if mine:
-            _deliver(parts, chance, most, ended)
-        else:
-            log.warning("another process is sending; it will send what waits")
-    return ended
-
-
-def _deliver(parts: Parts, chance: Callable[[], float], most: int, ended: Counter[str]) -> None:
-    for receiver in outbox.waiting_receivers(parts.engine, parts.clock.now()):
-        channel = parts.channels.get(receiver)
-        if channel is None:
-            log.error("no such receiver in the config; its messages wait", receiver=receiver)
-            continue
-        while sum(ended.values()) < most:
-            sending = _deliver_next(parts, receiver, channel, chance)
-            if sending is None:
-                break
-            ended[sending.value] += 1
-
-
-def _deliver_next(parts: Parts, receiver: str, channel: Channel, chance: Callable[[], float]) -> Sending | None:
-    now = parts.clock.now()
-    claimed = outbox.claim(parts.engine, receiver, parts.owner, secrets.token_hex(8), now, alone=True)
-    if claimed is None:
-        return None
-    parts.at("deliver: claimed")
-    receipt = attempt(channel, claimed.notification, uncertain=claimed.uncertain)
-    parts.at("deliver: sent")
-    then = parts.clock.now()
-    due = then + wait(receipt, claimed.notification.attempts, chance())
-    outbox.settle(parts.engine, claimed, receipt, due, then)
-    parts.at("deliver: settled")
-    level = log.info if receipt.sending is Sending.SENT else log.warning
-    level(
-        "delivered" if receipt.sending is Sending.SENT else "not delivered", id=claimed.notification.id,
-        receiver=receiver, reason=claimed.notification.reason.value, outcome=receipt.sending.value,
-        detail=receipt.detail,
-    )  # fmt: skip
-    return receipt.sending
-
-
-def attempt(channel: Channel, notification: Notification, *, uncertain: bool) -> Receipt:
-    """One try. After an uncertain one, the other side is asked first whether it has the message."""
-    try:
-        if uncertain:
-            reference = channel.find(notification)
-            if reference is not None:
-                return Receipt(Sending.SENT, "found there after an uncertain attempt", reference)
-        return channel.send(notification)
-    except TemplateFault as error:
-        return Receipt(Sending.LATER, str(error))
-    except Exception as error:  # one receiver must not stop the others; what happened is written down with the row
-        log.exception("a channel failed", receiver=notification.receiver)
-        return Receipt(Sending.UNCERTAIN, f"{type(error).__name__} in the channel")
+    said = addressed([(note, None) for note in notes], parts.manners, parts.zone)
+    outbox.say(parts.engine, [note for note, _ in said])

@@ -20,13 +20,16 @@ from types import FrameType
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from monitor.cycle import Parts, deliver_waiting, record_failure, run_cycle, tell_operator
+from monitor.cycle import Parts, record_failure, run_cycle, tell_operator
+from monitor.dispatch import Pace, beat, deliver_to, drill_if_due, receivers_due
 from monitor.domain.reading import Lane
 from monitor.errors import Busy, MonitorError, RuleErrors
 from monitor.store import queries
 
 log = structlog.get_logger()
 TICK, OUTBOX_TICK = 1.0, 2.0  # seconds
+FINISHING = 20.0  # seconds after SIGTERM in which what waits is still sent
+SENDERS = 32  # receivers that are sent to at a time: each may be as slow as its time-outs
 JITTER = 0.1  # share of the interval by which sources are spread, so that many do not start at once
 
 
@@ -96,9 +99,12 @@ class Daemon:
         self._stop = threading.Event()
         self._reload = threading.Event()
         self._running: dict[tuple[str, Lane], Future[None]] = {}
-        self._sending = threading.Lock()
+        self._sending: dict[str, Future[None]] = {}
+        self._starting = threading.Lock()
+        self._stopped_at = 0.0
         self._began = parts.clock.now()
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="poll")
+        self._senders = ThreadPoolExecutor(max_workers=SENDERS, thread_name_prefix="send")
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT. The step in hand is finished first; a second signal ends it at once."""
@@ -118,11 +124,14 @@ class Daemon:
         log.info("stopping: finishing the step in hand")
         scheduler.shutdown(wait=True)
         self._pool.shutdown(wait=True)
+        self.send()  # what the last polls found
+        self._senders.shutdown(wait=True)
         log.info("stopped")
 
     def _on_stop(self, number: int, _frame: FrameType | None) -> None:
         if self._stop.is_set():
             os._exit(128 + number)
+        self._stopped_at = self._parts.clock.monotonic()
         self._stop.set()
 
     def _on_reload(self, _number: int, _frame: FrameType | None) -> None:
@@ -166,11 +175,18 @@ class Daemon:
         except MonitorError as error:
             log.error("the poll failed before anything was recorded", source=name, error=str(error))
             self._record_failure(name, str(error), lane)
+            beat(self._parts, name, failed=str(error))
             self._stop.wait(30)
         except Exception as error:  # one source must not stop the others; the log keeps what happened
             log.exception("the poll failed before anything was recorded", source=name)
             self._record_failure(name, f"an error in the program, which the log tells: {type(error).__name__}", lane)
+            beat(self._parts, name, failed=type(error).__name__)
             self._stop.wait(30)
+        else:
+            self.send()
+            if lane is Lane.FULL:
+                beat(self._parts, name)
+            return
         self.send()
 
     def _record_failure(self, name: str, why: str, lane: Lane = Lane.FULL) -> None:
@@ -183,17 +199,34 @@ class Daemon:
             log.exception("a failed poll could not be recorded", source=name)
 
     def send(self) -> None:
-        """Sends what waits. One at a time: a lane a receiver, and the lease guards against other processes."""
-        if not self._sending.acquire(blocking=False):
-            return
+        """Starts sending to every receiver with something due that is not being sent to: none waits for another."""
+        with self._starting:
+            try:
+                drill_if_due(self._parts)
+                waiting = receivers_due(self._parts)
+            except MonitorError as error:
+                log.error("the outbox could not be read", error=str(error))
+                return
+            except Exception:  # the next tick tries again; the log keeps what happened
+                log.exception("the outbox could not be read")
+                return
+            for receiver in waiting:
+                running = self._sending.get(receiver)
+                if running is None or running.done():
+                    self._sending[receiver] = self._senders.submit(self._send_to, receiver)
+
+    def _send_to(self, receiver: str) -> None:
+        # stopping: what is in hand is finished, and what still waits goes out at the next start
+        pace = Pace(patience=0.0, most=1000, go_on=self._goes_on)
         try:
-            deliver_waiting(self._parts)
+            deliver_to(self._parts, receiver, pace)
         except MonitorError as error:
-            log.error("the outbox could not be worked off", error=str(error))
-        except Exception:  # the next tick tries again; the log keeps what happened
-            log.exception("the outbox could not be worked off")
-        finally:
-            self._sending.release()
+            log.error("the outbox could not be worked off", receiver=receiver, error=str(error))
+        except Exception:  # one receiver must not stop the others; the log keeps what happened
+            log.exception("the outbox could not be worked off", receiver=receiver)
+
+    def _goes_on(self) -> bool:
+        return not self._stop.is_set() or self._parts.clock.monotonic() < self._stopped_at + FINISHING
 
     def reload(self) -> None:
         """Config and rules anew, all or nothing: a fault leaves what is in force in force."""

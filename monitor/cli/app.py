@@ -74,7 +74,7 @@ def config_of(context: typer.Context) -> Config:
 
 def register() -> None:
     """Every module of commands registers its own when it is imported."""
-    from monitor.cli import act, exempt, hindsight, look, quarantine, rules, start  # noqa: F401
+    from monitor.cli import act, exempt, hindsight, look, outbox, quarantine, rules, start, templates  # noqa: F401
 
 
 def main(args: Sequence[str] | None = None) -> None:

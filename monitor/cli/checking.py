@@ -9,7 +9,8 @@ from typing import Any
 from monitor import wiring
 from monitor.cli.clock import SystemClock
 from monitor.config import Config
-from monitor.cycle import RuleSet
+from monitor.cycle import Parts, RuleSet
+from monitor.decide import breaker
 from monitor.decide.timeline import run_tests
 from monitor.errors import MonitorError
 from monitor.store import outbox
@@ -42,10 +43,19 @@ def checks(config: Config, offline: bool) -> Iterator[dict[str, Any]]:
         yield _row(f"source {name}", probe() if probe else None, "answers")
     for name, channel in parts.channels.items():
         yield _row(f"receiver {name}", channel.check(), "can be reached")
-    dead = outbox.listing(parts.engine, ("dead",))
-    yield _row(
-        "outbox", f"{len(dead)} messages were refused; see `access-monitor outbox`" if dead else None, "nothing refused"
-    )
+    yield from _deliveries(parts)
+
+
+def _deliveries(parts: Parts) -> Iterator[dict[str, Any]]:
+    """What the outbox knows of receivers, whether or not they can be reached just now."""
+    now, known = parts.clock.now(), outbox.health(parts.engine)
+    for name in parts.channels.keys() & known.keys():
+        state = breaker.state(known[name], now)
+        if state not in ("ok", "failing"):
+            yield _row(f"delivery {name}", f"{state}: {known[name].error}; see `access-monitor outbox receivers`")
+    dead = sum(c.get("dead", 0) for c in outbox.counts(parts.engine).values())
+    refused = f"{dead} message{'' if dead == 1 else 's'} refused; see `access-monitor outbox`" if dead else None
+    yield _row("outbox", refused, "nothing refused")
 
 
 def _row(what: str, problem: str | None, detail: str = "") -> dict[str, Any]:

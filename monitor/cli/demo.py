@@ -31,8 +31,9 @@ from monitor.cli.look import TOLD, told
 from monitor.cli.output import Format, clean, console, counted, said, severity, show
 from monitor.cli.progress import progress
 from monitor.config import load
-from monitor.cycle import CycleResult, Parts, deliver_waiting, run_cycle
+from monitor.cycle import CycleResult, Parts, run_cycle
 from monitor.deliver.preview import page
+from monitor.dispatch import deliver_waiting
 from monitor.domain.finding import EventKind
 from monitor.domain.reading import Clock
 from monitor.errors import ConfigError

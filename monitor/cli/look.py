@@ -276,25 +276,6 @@ def _proof(engine: Engine, snapshot_id: int, fmt: Format) -> None:
         show([{**found[0], "scopes": scopes}], fmt, (), "")
 
 
-@app.command("outbox")
-def outbox_(
-    context: typer.Context,
-    fmt: FormatOption = Format.TABLE,
-    everything: Annotated[bool, typer.Option("--all", help="Sent ones as well.")] = False,
-) -> None:
-    """Messages that wait, why, and when they are tried next."""
-    from monitor.store import outbox
-
-    engine = _database(config_of(context))
-    rows = outbox.listing(engine, () if everything else ("pending", "sending", "uncertain", "dead"))
-    keys = ("id", "receiver", "reason", "status", "attempts", "created_at", "due_at", "sent_at", "error", "reference")
-    show(
-        ({**{k: r[k] for k in keys}, "title": r["content"].get("title")} for r in rows), fmt,
-        ("receiver", "title", "status", "error", "due_at", "attempts", "reason"), "Outbox",
-        "Nothing waits: all is sent.",
-    )  # fmt: skip
-
-
 @app.command("ledger")
 def ledger_(
     context: typer.Context,

@@ -12,11 +12,12 @@ from monitor.cli.clock import SystemClock
 from monitor.cli.output import console, counted, one_line
 from monitor.cli.progress import progress
 from monitor.config import Config
-from monitor.cycle import Acceptance, CycleResult, Parts, deliver_waiting, run_cycle
+from monitor.cycle import Acceptance, CycleResult, Parts, run_cycle
 from monitor.daemon import Daemon, tell_of_faulty_rules
+from monitor.dispatch import beat, deliver_waiting, drill_if_due
 from monitor.domain.message import Sending
 from monitor.domain.reading import Lane, Outcome
-from monitor.errors import RuleErrors
+from monitor.errors import Busy, MonitorError, RuleErrors
 
 
 def watch(read: Callable[[], Config]) -> None:
@@ -49,8 +50,11 @@ def poll_once(config: Config, source: str | None, accepted_by: str | None = None
         parts = wiring.parts(config, SystemClock(), stream=sys.stdout, progress=bars, only=source)
         acceptance = None if accepted_by is None else Acceptance(accepted_by)
         asked = [n for n, w in parts.watched.items() if lane is Lane.FULL or w.fast is not None or source is not None]
-        results = [run_cycle(parts, name, acceptance, lane) for name in asked]
+        results = [_cycle(parts, name, acceptance, lane) for name in asked]
+    drill_if_due(parts)
     ended = deliver_waiting(parts)
+    for name in asked if lane is Lane.FULL else ():
+        beat(parts, name)
     for result in results:
         _summary(result)
     unsent = sum(n for how, n in ended.items() if how != Sending.SENT.value)
@@ -59,6 +63,16 @@ def poll_once(config: Config, source: str | None, accepted_by: str | None = None
             f"{counted(unsent, 'message')} could not be sent; see `access-monitor outbox`", style="yellow"
         )
     return _code(results)
+
+
+def _cycle(parts: Parts, name: str, acceptance: Acceptance | None, lane: Lane) -> CycleResult:
+    try:
+        return run_cycle(parts, name, acceptance, lane)
+    except Busy:  # another process polls it, and tells
+        raise
+    except MonitorError as error:
+        beat(parts, name, failed=str(error))
+        raise
 
 
 def _code(results: list[CycleResult]) -> Exit:

@@ -71,12 +71,28 @@ def send_test(
 ) -> None:
     """Send a marked test message to every receiver, through the outbox, as a real one would go."""
     from monitor.cli import logs
-    from monitor.cli.sending import send_tests
+    from monitor.cli.sending import send_marked
+    from monitor.domain.message import Reason
 
     config = config_of(context)
     logs.set_up(config.log)
-    rows = send_tests(config, receiver)
+    rows = send_marked(config, Reason.TEST, receiver)
     show(rows, Format.TABLE, ("receiver", "status", "error", "reference"), "Test messages")
+    if any(r["status"] != "sent" for r in rows):
+        raise typer.Exit(Exit.FAILED)
+
+
+@app.command()
+def drill(context: typer.Context) -> None:
+    """Send a marked alert to every receiver now, as the setting `drill` does on a schedule, and record its receipts."""
+    from monitor.cli import logs
+    from monitor.cli.sending import send_marked
+    from monitor.domain.message import Reason
+
+    config = config_of(context)
+    logs.set_up(config.log)
+    rows = send_marked(config, Reason.DRILL)
+    show(rows, Format.TABLE, ("receiver", "status", "error", "reference"), "Drill")
     if any(r["status"] != "sent" for r in rows):
         raise typer.Exit(Exit.FAILED)
 

@@ -9,6 +9,7 @@ from monitor.config.receivers import (
     ReceiverConfig,
     SlackReceiver,
     SlackWebhookReceiver,
+    WebhookReceiver,
 )
 from monitor.config.secret import LONGEST_SECRET, Secret
 from monitor.config.settings import Config, Database, RouteConfig
@@ -50,5 +51,6 @@ __all__ = [
     "TableSource",
     "TrutoSource",
     "WatchedSource",
+    "WebhookReceiver",
     "load",
 ]

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from monitor.config.hours import BusinessHoursConfig
 from monitor.config.receivers import RECEIVERS
-from monitor.config.settings import Config, Database, RouteConfig
+from monitor.config.settings import Config, Database, Heartbeat, RouteConfig
 from monitor.config.sources import SOURCES, LearnWorldsSource
 from monitor.errors import ConfigError
 
@@ -110,11 +110,13 @@ def _key(loc: tuple[int | str, ...]) -> str:
 
 def _near(loc: tuple[int | str, ...]) -> str:
     """The setting of this place that is called nearly the same, or nothing."""
-    tables: dict[Any, type[BaseModel]] = {"routes": RouteConfig, "database": Database,
-                                               "business_hours": BusinessHoursConfig}  # fmt: skip
+    tables: dict[Any, type[BaseModel]] = {
+        "routes": RouteConfig, "database": Database, "business_hours": BusinessHoursConfig, "heartbeat": Heartbeat,
+    }  # fmt: skip
     kinds = _unions(loc)
     model = kinds[str(loc[2])] if kinds else tables.get(loc[0], Config)
-    inside = loc[3 if kinds else {"routes": 2, "database": 1, "business_hours": 1}.get(str(loc[0]), 0) : -1]
+    depth = {"routes": 2, "database": 1, "business_hours": 1, "heartbeat": 1}.get(str(loc[0]), 0)
+    inside = loc[3 if kinds else depth : -1]
     for name in inside:
         model = _table_in(model, str(name))
     known = [f.alias or n for n, f in model.model_fields.items()]
@@ -135,6 +137,9 @@ def _cross_checks(config: Config) -> list[str]:
     problems += _rates(config)
     problems += [f"receivers: two are called {n}" for n in _twice([r.name for r in config.receivers])]
     receivers, sources = {r.name for r in config.receivers}, {s.name for s in config.sources}
+    for i, receiver in enumerate(config.receivers):
+        if receiver.fallback is not None and receiver.fallback not in receivers - {receiver.name}:
+            problems.append(f"receivers[{i}].fallback: there is no other receiver {receiver.fallback}")
     for i, route in enumerate(config.routes):
         problems += [f"routes[{i}].to: there is no receiver {n}" for n in route.to if n not in receivers]
         if route.changes and (route.severity or route.rule or route.tag):

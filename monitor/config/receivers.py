@@ -5,40 +5,49 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
-from monitor.config.secret import Secret
-from monitor.config.values import Int, Name, Strict
+from monitor.config.secret import Place, Secret
+from monitor.config.values import Bool, Int, Name, Rate, Schedule, Strict
 
 
-class FilesReceiver(Strict):
+class Receiver(Strict):
+    """What every kind of receiver has."""
+
     name: Name
+    rate: Rate | None = None
+    fallback: Name | None = None
+
+
+class FilesReceiver(Receiver):
     kind: Literal["files"]
     path: Path
     format: Literal["json", "text", "slack", "email"] = "json"
 
 
-class ConsoleReceiver(Strict):
-    name: Name
+class ConsoleReceiver(Receiver):
     kind: Literal["console"]
 
 
-class SlackReceiver(Strict):
-    name: Name
+class SlackReceiver(Receiver):
     kind: Literal["slack"]
+    rate: Rate | None = (1, 1.0)  # what Slack allows a channel
     token: Secret
     channel: Annotated[str, Field(min_length=1)]
     base_url: str = "https://slack.com/api/"
 
 
-class SlackWebhookReceiver(Strict):
-    name: Name
+class SlackWebhookReceiver(Receiver):
     kind: Literal["slack_webhook"]
+    rate: Rate | None = (1, 1.0)
     url: Secret
 
 
-class EmailReceiver(Strict):
-    name: Name
+def _several(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+class EmailReceiver(Receiver):
     kind: Literal["email"]
     host: str
     port: Annotated[Int, Field(ge=1, le=65535)] = 587
@@ -47,13 +56,42 @@ class EmailReceiver(Strict):
     username: str | None = None
     password: Secret | None = None
     sender: Annotated[str, Field(alias="from", min_length=3)]
-    to: Annotated[str, Field(min_length=3)]
+    to: Annotated[list[Annotated[str, Field(min_length=3)]], BeforeValidator(_several), Field(min_length=1)]
+    digest: Schedule | None = None
+
+    @model_validator(mode="after")
+    def _owners_alone(self) -> EmailReceiver:
+        if "owner" in self.to and (len(self.to) > 1 or self.fallback is None):
+            raise ValueError('to = "owner" stands alone and needs `fallback`: a receiver for what has no owner')
+        return self
+
+
+class WebhookReceiver(Receiver):
+    kind: Literal["webhook"]
+    url: Place
+    format: Literal["json", "cloudevents", "template"] = "json"
+    template: Name | None = None
+    signing_keys: Annotated[list[Secret], Field(max_length=2)] = []
+    headers: dict[str, Secret] = {}
+    values: dict[str, str] = {}
+    secrets: dict[str, Secret] = {}
+    allow_private: Bool = False
+    ca_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _template_named(self) -> WebhookReceiver:
+        if (self.format == "template") != (self.template is not None):
+            raise ValueError('format = "template" and `template` belong together')
+        if self.template is None and (self.values or self.secrets):
+            raise ValueError("values and secrets are read by a template only")
+        return self
 
 
 ReceiverConfig = Annotated[
-    FilesReceiver | ConsoleReceiver | SlackReceiver | SlackWebhookReceiver | EmailReceiver, Field(discriminator="kind")
+    FilesReceiver | ConsoleReceiver | SlackReceiver | SlackWebhookReceiver | EmailReceiver | WebhookReceiver,
+    Field(discriminator="kind"),
 ]
 RECEIVERS: dict[str, type[BaseModel]] = {
     "files": FilesReceiver, "console": ConsoleReceiver, "slack": SlackReceiver,
-    "slack_webhook": SlackWebhookReceiver, "email": EmailReceiver,
+    "slack_webhook": SlackWebhookReceiver, "email": EmailReceiver, "webhook": WebhookReceiver,
 }  # fmt: skip

@@ -59,3 +59,23 @@ class Secret(Strict):
         if not folder:
             raise ConfigError([f"{key}: $CREDENTIALS_DIRECTORY is not set; start it by systemd with LoadCredential="])
         return Path(folder) / str(self.credential)
+
+
+class Place(Secret):
+    """An address, which may be a secret or not: some hold a key in themselves."""
+
+    plain: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_inline(cls, value: Any) -> Any:
+        return {"plain": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one(self) -> Place:
+        if sum(x is not None for x in (self.env, self.file, self.credential, self.plain)) != 1:
+            raise ValueError("must be an address, or name exactly one of env, file and credential")
+        return self
+
+    def read(self, key: str, folder: Path) -> str:
+        return self.plain if self.plain is not None else super().read(key, folder)

@@ -14,8 +14,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from monitor.config.hours import BusinessHoursConfig
 from monitor.config.receivers import ReceiverConfig
+from monitor.config.secret import Secret
 from monitor.config.sources import SourceConfig
-from monitor.config.values import Duration, Int, Strict, known_zone
+from monitor.config.values import Bool, Duration, Int, Schedule, Strict, known_zone
 from monitor.domain.rule import Severity
 
 
@@ -28,6 +29,13 @@ class Database(Strict):
         if url is not None and re.match(r"[^/]*://[^/@]*:[^/@]*@", url):
             raise ValueError("a password must not stand in the config; PostgreSQL takes it from PGPASSFILE")
         return url
+
+
+class Heartbeat(Strict):
+    """The dead-man's switch: somebody else notices when we fall silent."""
+
+    url: Secret
+    allow_private: Bool = False
 
 
 class RouteConfig(Strict):
@@ -53,6 +61,8 @@ class Config(BaseSettings):
     exemption_warning: Duration = timedelta(days=14)
     business_hours: BusinessHoursConfig = BusinessHoursConfig()
     settings: dict[str, Any] = {}
+    drill: Schedule | None = None
+    heartbeat: Heartbeat | None = None
     sources: Annotated[list[SourceConfig], Field(min_length=1)]
     receivers: Annotated[list[ReceiverConfig], Field(min_length=1)]
     routes: Annotated[list[RouteConfig], Field(min_length=1)]

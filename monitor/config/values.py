@@ -7,7 +7,9 @@ from datetime import time, timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+
+from monitor.domain import schedule
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _AGE = re.compile(r"([0-9]{1,6})([smhd])")
@@ -75,9 +77,21 @@ def known_zone(name: str) -> str:
     return name
 
 
+_WHEN = re.compile(rf"(?:daily|weekly ({'|'.join(schedule.DAYS)})) ([01][0-9]|2[0-3]):([0-5][0-9])")
+
+
+def _schedule(text: Any) -> Any:
+    """ "daily 08:00" or "weekly mon 08:00"."""
+    found = _WHEN.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError('must be a time that comes back, like "daily 08:00" or "weekly mon 08:00"')
+    return schedule.Schedule(int(found[2]), int(found[3]), schedule.DAYS.index(found[1]) if found[1] else None)
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Rate = Annotated[tuple[int, float], BeforeValidator(_rate)]
 Span = Annotated[tuple[time, time], BeforeValidator(_span)]
+Schedule = Annotated[schedule.Schedule, PlainValidator(_schedule)]
 Name = Annotated[str, BeforeValidator(_name)]
 Address = Annotated[str, BeforeValidator(_address)]
 Service = Annotated[str, BeforeValidator(_service)]

@@ -19,7 +19,7 @@ from monitor.domain.reading import Lane, Outcome
 from monitor.domain.rule import Rule, Severity, Verdict
 from monitor.domain.snapshot import Snapshot
 
-_IDS = uuid.UUID("6d1f9c0e-4f8e-4f0b-9d43-1c1d35d0a7ce")  # ours: ids are derived from keys, so that they are stable
+IDS = uuid.UUID("6d1f9c0e-4f8e-4f0b-9d43-1c1d35d0a7ce")  # ours: ids are derived from keys, so that they are stable
 
 
 def receivers(found: Finding, routes: Sequence[Route]) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ def notification(
 ) -> Notification:
     whole_key = f"{key}:{reason.value}:{receiver}"
     said = {"reason": reason.value, "title": title, "at": present.rfc3339(now), "source": source, **content}
-    return Notification(str(uuid.uuid5(_IDS, whole_key)), receiver, reason, whole_key, said, now)
+    return Notification(str(uuid.uuid5(IDS, whole_key)), receiver, reason, whole_key, said, now)
 
 
 def of_events(
@@ -173,8 +173,15 @@ def of_changes(
 def of_operations(
     key: str, message: str, what_to_do: str, detail: Sequence[str], routes: Sequence[Route], source: str, now: datetime
 ) -> Iterator[Notification]:
+    yield from to_receivers(everyone_last(routes), key, message, what_to_do, detail, source, now)
+
+
+def to_receivers(
+    receivers: Iterable[str], key: str, message: str, what_to_do: str, detail: Sequence[str], source: str, now: datetime
+) -> Iterator[Notification]:
+    """What the monitor says of itself, to these receivers."""
     content = {"message": message, "what_to_do": what_to_do, "detail": list(detail)}
-    for receiver in everyone_last(routes):
+    for receiver in receivers:
         yield notification(receiver, Reason.OPERATIONS, key, message, source, now, content)
 
 

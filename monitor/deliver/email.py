@@ -28,8 +28,9 @@ TIMEOUT = 20.0
 
 class Email:
     def __init__(
-        self, *, host: str, port: int, tls: Tls, username: str | None, password: str | None, sender: str, to: str,
-        renderer: Renderer, message_id_domain: str, ca_file: Path | None = None, timeout: float = TIMEOUT,
+        self, *, host: str, port: int, tls: Tls, username: str | None, password: str | None, sender: str,
+        to: str | None, renderer: Renderer, message_id_domain: str, ca_file: Path | None = None,
+        timeout: float = TIMEOUT,
     ) -> None:  # fmt: skip
         if tls not in ("implicit", "starttls", "none"):
             raise ValueError("tls must be implicit, starttls or none")
@@ -39,21 +40,33 @@ class Email:
             raise ValueError("username and password belong together")
         if not re.fullmatch(r"[A-Za-z0-9.-]+", message_id_domain):
             raise ValueError(f"is no domain: {message_id_domain!r}")
-        self._from, self._to = mailbox(sender).addr_spec, mailbox(to).addr_spec
+        mailbox(to or sender)
+        self._from = mailbox(sender).addr_spec
         self.host, self.port, self.tls, self.timeout = host, port, tls, timeout
         self.username, self._password = username, password
         self.renderer, self.ca_file = renderer, ca_file
-        self.envelope = Envelope(sender, to, message_id_domain)
+        self.sender, self.to, self.domain = sender, to, message_id_domain
 
     def send(self, notification: Notification) -> Receipt:
-        data = compose(notification, self.renderer, self.envelope)
+        try:
+            data, to = self.letter(notification)
+        except ValueError as error:
+            return Receipt(Sending.REJECTED, str(error))
         try:
             with self._session() as session:
-                return _transact(session, self._from, self._to, data)
+                return _transact(session, self._from, to, data)
         except _Ended as ended:
             return ended.receipt
         except (smtplib.SMTPException, OSError) as error:
             return _before(error)  # nothing was handed over yet
+
+    def letter(self, notification: Notification) -> tuple[bytes, str]:
+        """The mail, and the one address that it goes to. Raises ValueError."""
+        to = notification.address or self.to
+        if not to:
+            raise ValueError("this message has no address: its receiver sends to owners")
+        envelope = Envelope(self.sender, to, self.domain)
+        return compose(notification, self.renderer, envelope), mailbox(to).addr_spec
 
     def find(self, notification: Notification) -> str | None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from email import message_from_bytes
 from email.headerregistry import Address
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 from typing import NamedTuple
@@ -62,7 +62,7 @@ def thread(notification: Notification, domain: str) -> str | None:
     found = notification.content.get("finding")
     if not found:
         return None
-    which = f"{found['fingerprint']}\n{found['opened_at']}\n{notification.receiver}"
+    which = f"{found['fingerprint']}\n{found['opened_at']}\n{notification.lane}"
     return _id(hashlib.sha256(which.encode()).hexdigest()[:24], domain)
 
 
@@ -120,5 +120,19 @@ def _unchanged(message: EmailMessage, data: bytes) -> bool:
         sorted(k.lower() for k in read) == sorted(k.lower() for k in message)
         and str(read["To"]) == str(message["To"])
         and str(read["From"]) == str(message["From"])
-        and str(read["Message-ID"]) == str(message["Message-ID"])
+        and all(_unfolded(read[k]) == _unfolded(message[k]) for k in message if k not in _WRITTEN_ANEW)
+        and [_part(p) for p in read.walk()] == [_part(p) for p in message.walk()]
     )
+
+
+_WRITTEN_ANEW = ("Content-Type", "MIME-Version", "Content-Transfer-Encoding")  # the parts are compared by themselves
+
+
+def _unfolded(value: object) -> str:
+    return " ".join(str(value).split())
+
+
+def _part(part: Message) -> tuple[str, str | None, bytes]:
+    """What a part is, and what it holds; line ends count as one, since sending sets them."""
+    content = b"" if part.is_multipart() else bytes(part.get_payload(decode=True) or b"")
+    return part.get_content_type(), part.get_filename(), content.replace(b"\r\n", b"\n")

@@ -139,15 +139,27 @@ def _storm() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _digest() -> dict[str, Any]:
+    short = {k: v for k, v in FINDING.items() if k not in ("description", "runbook", "controls")}
+    listed = [f | {"reason": "opened", "at": _AT} for f in _listed(2)]
+    over = {k: v for k, v in RESOLVED.items() if k in short or k == "open_for"} | {"reason": "resolved", "at": _AT}
+    return {
+        "title": "Digest: 8 open, 1 resolved, 4 changes", "findings": [*listed, over], "changes": _CHANGES,
+        "counts": {"critical": 2, "high": 2, "medium": 2, "low": 2}, "resolved": 1, "since": "2026-11-23T08:00:00Z",
+    }  # fmt: skip
+
+
 _CONTENTS: dict[Reason, Callable[[], dict[str, Any]]] = {
     Reason.OPENED: lambda: {"title": FINDING["title"], "finding": FINDING},
     Reason.REOPENED: lambda: {"title": FINDING["title"], "finding": FINDING},
     Reason.RESOLVED: lambda: {"title": FINDING["title"], "finding": RESOLVED},
     Reason.BASELINE: _baseline,
     Reason.CHANGES: lambda: {"title": "4 changes in acme-school", "changes": _CHANGES},
+    Reason.DIGEST: _digest,
     Reason.OPERATIONS: _operations,
     Reason.STORM: _storm,
     Reason.TEST: lambda: {"title": "A test message"},
+    Reason.DRILL: lambda: {"title": "Drill to security"},
 }
 
 
@@ -165,3 +177,5 @@ def samples() -> Iterator[Notification]:
     yield sample(Reason.BASELINE, findings=[], counts={}, accounts=0, privileged=0, title=nothing)
     yield sample(Reason.CHANGES, changes=_CHANGES[:1], title="1 change in acme-school")
     yield sample(Reason.OPERATIONS, detail=[], what_to_do="")
+    yield sample(Reason.DIGEST, findings=[], counts={}, resolved=0, title="Digest: 4 changes")
+    yield sample(Reason.DIGEST, changes=[], title="Digest: 8 open, 1 resolved")

@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
+from monitor.domain.schedule import Schedule
+
 
 class Reason(StrEnum):
     """Why a notification is sent now."""
@@ -20,6 +22,8 @@ class Reason(StrEnum):
     OPERATIONS = "operations"  # the monitor itself has something to say: blind source, broken rules
     TEST = "test"
     STORM = "storm"  # one rule found, or lost, more at once than anybody would read one by one
+    DIGEST = "digest"  # what a receiver with a digest collected
+    DRILL = "drill"  # a test on a schedule, whose receipt stands in the record
 
 
 class Route(NamedTuple):
@@ -50,6 +54,15 @@ class Notification:
     finding_id: int | None = None
     first_attempt_at: datetime | None = None
     attempts: int = 0
+    address: str = ""  # one of several that the receiver has; empty: the receiver's own
+    due_at: datetime | None = None  # not to be sent before
+    collected: bool = False  # to be told by the receiver's next digest
+    earlier: str = ""  # what the other side calls the first message about the same finding, in the same lane
+
+    @property
+    def lane(self) -> str:
+        """Where order is kept: a receiver, or one address of it. Neither holds a blank."""
+        return f"{self.receiver} {self.address}".strip()
 
 
 class Sending(StrEnum):
@@ -60,6 +73,7 @@ class Sending(StrEnum):
     LATER = "later"  # certainly not accepted: safe to send again
     UNCERTAIN = "uncertain"  # perhaps accepted: check first where the channel lets us
     PAUSED = "paused"  # credentials or permission: everything for this receiver waits for the operator
+    DISABLED = "disabled"  # the other side wants nothing more: the receiver is off until somebody switches it on
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,31 @@ class Receipt:
     detail: str = ""
     reference: str = ""  # what the other side calls the message: a Slack ts, an SMTP reply, a file name
     retry_after: float | None = None  # seconds, when the other side said so
+    ours: bool = False  # failed here, before the other side was asked: no sign of its health
+
+
+class Manner(NamedTuple):
+    """How a receiver is sent to, beside the channel itself."""
+
+    rate: tuple[int, float] | None = None  # messages and seconds
+    fallback: str | None = None  # who gets what this receiver refuses
+    to: tuple[str, ...] = ()  # addresses, each with messages of its own
+    owners: bool = False  # each finding goes to its owner's address
+    digest: Schedule | None = None
+
+
+class Health(NamedTuple):
+    """What is known of a receiver from how attempts ended. It outlives a restart."""
+
+    failures: int = 0  # in a row
+    open_until: datetime | None = None  # the breaker: nothing is tried before
+    not_before: datetime | None = None  # the rate, or what the other side asked for
+    disabled_at: datetime | None = None
+    error: str | None = None
+    sent_at: datetime | None = None  # the last success
+
+    def waits_until(self) -> datetime | None:
+        return max((t for t in (self.open_until, self.not_before) if t is not None), default=None)
 
 
 class Channel(Protocol):

@@ -2,38 +2,63 @@
 
 A row that was being sent when its lease ran out is *uncertain*: perhaps it was said. The channel is asked before it is
 said again. A late worker cannot overwrite what a later one wrote: every write names the lease's token.
+
+Order is kept by lane: a receiver, or one address of a receiver. Only the head of a lane is ever tried.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Engine, func, insert, select, text, update
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
-from monitor.domain.message import Notification, Reason, Receipt, Sending
+from monitor.domain.message import Health, Notification, Reason, Receipt, Sending
 from monitor.store import ledger
 from monitor.store.engine import reading, writing
-from monitor.store.tables import DeliveryRow, OutboxRow, moment
+from monitor.store.tables import DeliveryRow, OutboxRow, ReceiverRow, micros, moment
 
 OUTBOX = OutboxRow.__table__  # type: ignore[attr-defined]
 DELIVERIES = DeliveryRow.__table__  # type: ignore[attr-defined]
+RECEIVERS = ReceiverRow.__table__  # type: ignore[attr-defined]
 LEASE = timedelta(minutes=5)  # longer than any one send may take
+UNSENT = ("pending", "sending", "uncertain", "collected", "dead")
 
-_CLAIM = text(
-    """
+# The conditions of the partial indexes, word for word: the planner takes the index only then.
+_WAITING = "status IN ('pending', 'sending', 'uncertain')"
+_COLLECTED = "status = 'collected'"
+
+# One step of the index for each lane, however many rows wait in it.
+_LANES = """
+    WITH RECURSIVE lanes(lane) AS (
+        SELECT min(lane) FROM outbox WHERE {which}
+        UNION ALL
+        SELECT (SELECT min(o.lane) FROM outbox o WHERE o.{which} AND o.lane > lanes.lane)
+        FROM lanes WHERE lanes.lane IS NOT NULL)
+"""
+_HEADS = """
+    SELECT o.receiver, o.lane FROM lanes JOIN outbox o ON o.id = (
+        SELECT h.id FROM outbox h WHERE h.lane = lanes.lane AND h.{which} ORDER BY h.position LIMIT 1)
+    WHERE o.due_at <= :now ORDER BY o.position
+"""
+_READY = """
+    SELECT lanes.lane FROM lanes WHERE EXISTS (
+        SELECT 1 FROM outbox o WHERE o.lane = lanes.lane AND o.{which} AND o.due_at <= :now AND o.digest_id IS NULL)
+"""
+_LEASE = """
     UPDATE outbox SET status = 'sending', lease_owner = :owner, lease_until = :until, lease_token = :token,
         attempts = attempts + 1, first_attempt_at = coalesce(first_attempt_at, :now)
-    WHERE id = (
-        SELECT o.id FROM outbox o
-        WHERE o.receiver = :receiver AND o.status NOT IN ('sent', 'dead') ORDER BY o.position LIMIT 1)
+    WHERE id = (SELECT o.id FROM outbox o WHERE o.lane = :lane AND o.{which} ORDER BY o.position LIMIT 1)
       AND due_at <= :now
       AND (status IN ('pending', 'uncertain') OR (status = 'sending' AND (:alone OR lease_until < :now)))
-    RETURNING id, reason, key, finding_id, content, created_at, first_attempt_at, attempts, status
-    """
-)
+    RETURNING id, receiver, lane, reason, key, finding_id, content, created_at, first_attempt_at, attempts
+"""
+_DUE = text((_LANES + _HEADS).format(which=_WAITING))
+_DIGESTS = text((_LANES + _READY).format(which=_COLLECTED))
+_CLAIM = text(_LEASE.format(which=_WAITING))
 
 
 class Claim(NamedTuple):
@@ -53,64 +78,76 @@ def put(
     for note, finding_id in notes:
         position += 1
         row = {
-            "id": note.id, "position": position, "receiver": note.receiver, "reason": note.reason.value,
-            "key": note.key,
-            "finding_id": finding_id, "snapshot_id": snapshot_id, "content": dict(note.content), "status": "pending",
-            "attempts": 0, "created_at": note.created_at, "due_at": note.created_at,
+            "id": note.id, "position": position, "receiver": note.receiver, "lane": note.lane,
+            "reason": note.reason.value, "key": note.key,
+            "finding_id": finding_id, "snapshot_id": snapshot_id, "content": dict(note.content),
+            "status": "collected" if note.collected else "pending",
+            "attempts": 0, "created_at": note.created_at, "due_at": note.due_at or note.created_at,
         }  # fmt: skip
         result = connection.execute(insert_or(OUTBOX).values(row).on_conflict_do_nothing())
         if result.rowcount:
             added.append(row)
-    ledger_rows = [("notification.written", {"id": r["id"], "receiver": r["receiver"], "reason": r["reason"],
+    ledger_rows = [("notification.written", {"id": r["id"], "receiver": r["lane"], "reason": r["reason"],
                                              "finding": r["finding_id"]}) for r in added]  # fmt: skip
     if added:
         ledger.append(connection, added[0]["created_at"], ledger_rows)
     return added
 
 
-def waiting_receivers(engine: Engine, now: datetime) -> list[str]:
-    """Receivers with something that is due or was left in the middle."""
+def say(engine: Engine, notes: Iterable[Notification]) -> int:
+    """Adds notifications that belong to no poll. Returns how many were not there yet."""
+    with writing(engine) as connection:
+        return len(put(connection, [(n, n.finding_id) for n in notes], None))
+
+
+def due_lanes(engine: Engine, now: datetime) -> dict[str, list[str]]:
+    """By receiver, the lanes whose head is due, the one that waits longest first."""
+    found: dict[str, list[str]] = {}
     with reading(engine) as connection:
-        rows = connection.execute(
-            select(OUTBOX.c.receiver).where(OUTBOX.c.status.not_in(["sent", "dead"]), OUTBOX.c.due_at <= now).distinct()
-        )
-        return sorted(r[0] for r in rows)
+        for receiver, lane in connection.execute(_DUE, {"now": micros(now)}):
+            found.setdefault(receiver, []).append(lane)
+    return found
 
 
-def claim(engine: Engine, receiver: str, owner: str, token: str, now: datetime, *, alone: bool = False) -> Claim | None:
-    """Leases the oldest unsent notification of a receiver, if it is due: one lane a receiver keeps the order of saying.
+def claim(engine: Engine, lane: str, owner: str, token: str, now: datetime, *, alone: bool = False) -> Claim | None:
+    """Leases the oldest unsent notification of a lane, if it is due.
 
     The attempt is written down before it is made. `alone`: nobody else can be sending, so no lease is waited for.
     """
-    from monitor.store.tables import micros
-
     with writing(engine) as connection:
         before = connection.execute(
-            select(OUTBOX.c.id, OUTBOX.c.status)
-            .where(OUTBOX.c.receiver == receiver, OUTBOX.c.status.not_in(["sent", "dead"]))
-            .order_by(OUTBOX.c.position)
-            .limit(1)
-        ).first()
-        until = micros(now + LEASE)
-        row = connection.execute(
-            _CLAIM,
-            {"owner": owner, "until": until, "token": token, "now": micros(now), "receiver": receiver, "alone": alone},
-        ).first()
+            select(OUTBOX.c.status)
+            .where(OUTBOX.c.lane == lane, text(_WAITING)).order_by(OUTBOX.c.position).limit(1)
+        ).first()  # fmt: skip
+        asked = {"owner": owner, "until": micros(now + LEASE), "token": token, "now": micros(now), "lane": lane}
+        row = connection.execute(_CLAIM, asked | {"alone": alone}).first()
         if row is None or before is None:
             return None
         connection.execute(insert(DELIVERIES).values(outbox_id=row.id, attempt=row.attempts, started_at=now))
-        return Claim(_notification(row, receiver), token, before.status in ("sending", "uncertain"))
+        earlier = _earlier(connection, row.finding_id, lane)
+        return Claim(notification_of(row, earlier), token, before.status in ("sending", "uncertain"))
 
 
-def _notification(row: Any, receiver: str) -> Notification:
-    import json
+def _earlier(connection: Connection, finding_id: int | None, lane: str) -> str:
+    """What the other side calls the first message about a finding."""
+    if finding_id is None:
+        return ""
+    said = connection.execute(
+        select(OUTBOX.c.reference)
+        .where(OUTBOX.c.finding_id == finding_id, OUTBOX.c.lane == lane, OUTBOX.c.status == "sent")
+        .where(OUTBOX.c.reference.is_not(None)).order_by(OUTBOX.c.position).limit(1)
+    ).scalar()  # fmt: skip
+    return str(said or "")
 
-    content: Mapping[str, Any] = json.loads(row.content) if isinstance(row.content, str) else row.content
-    created, first = moment(row.created_at), moment(row.first_attempt_at)
+
+def notification_of(row: Any, earlier: str = "") -> Notification:
+    content = json.loads(row.content) if isinstance(row.content, str) else row.content
+    created, first = (moment(t) if isinstance(t, int) else t for t in (row.created_at, row.first_attempt_at))
     assert created is not None
     return Notification(
-        row.id, receiver, Reason(row.reason), row.key, content, created, row.finding_id, first, row.attempts
-    )
+        row.id, row.receiver, Reason(row.reason), row.key, content, created, row.finding_id, first, row.attempts,
+        address=row.lane.partition(" ")[2], earlier=earlier,
+    )  # fmt: skip
 
 
 _NEXT = {
@@ -118,35 +155,49 @@ _NEXT = {
     Sending.REJECTED: "dead",
     Sending.LATER: "pending",
     Sending.PAUSED: "pending",
+    Sending.DISABLED: "pending",
     Sending.UNCERTAIN: "uncertain",
 }
 
 
-def settle(engine: Engine, claimed: Claim, receipt: Receipt, due_at: datetime, now: datetime) -> bool:
-    """Writes how an attempt ended. False when the lease was lost: then another worker's word counts."""
+def settle(
+    engine: Engine, claimed: Claim, receipt: Receipt, due_at: datetime, now: datetime,
+    known: Health | None = None, also: Iterable[Notification] = (),
+) -> bool:  # fmt: skip
+    """Writes how an attempt ended, what is known of the receiver since, and what is to be said because of it.
+
+    False when the lease was lost: then another worker's word counts.
+    """
     note, status = claimed.notification, _NEXT[receipt.sending]
+    sent_at = now if status == "sent" else None
     with writing(engine) as connection:
         result = connection.execute(
             update(OUTBOX)
             .where(OUTBOX.c.id == note.id, OUTBOX.c.lease_token == claimed.token)
             .values(
-                status=status, due_at=due_at, sent_at=now if status == "sent" else None, lease_token=None,
+                status=status, due_at=due_at, sent_at=sent_at, lease_token=None,
                 lease_until=None, error=None if status == "sent" else receipt.detail or receipt.sending.value,
                 reference=receipt.reference or None,
             )
         )  # fmt: skip
         if result.rowcount != 1:
             return False
+        if note.reason is Reason.DIGEST and status in ("sent", "dead"):
+            told = {"status": status, "sent_at": sent_at, "reference": f"digest {note.id}"}
+            connection.execute(update(OUTBOX).where(OUTBOX.c.digest_id == note.id).values(told))
         connection.execute(
             update(DELIVERIES)
             .where(DELIVERIES.c.outbox_id == note.id, DELIVERIES.c.attempt == note.attempts)
             .values(finished_at=now, outcome=receipt.sending.value, detail=receipt.detail or receipt.reference or None)
         )
+        if known is not None:
+            _note_health(connection, note.receiver, known)
         body = {
-            "id": note.id, "receiver": note.receiver, "attempt": note.attempts, "outcome": receipt.sending.value,
+            "id": note.id, "receiver": note.lane, "attempt": note.attempts, "outcome": receipt.sending.value,
             "detail": receipt.detail, "reference": receipt.reference,
         }  # fmt: skip
         ledger.append(connection, now, [("notification.delivery", {k: v for k, v in body.items() if v})])
+        put(connection, [(n, n.finding_id) for n in also], None)
     return True
 
 
@@ -157,9 +208,126 @@ def of_finding(engine: Engine, finding_id: int) -> list[dict[str, Any]]:
         return [dict(r) for r in connection.execute(query).mappings()]
 
 
-def listing(engine: Engine, statuses: Iterable[str] = ()) -> list[dict[str, Any]]:
+# receivers
+
+
+def health(engine: Engine) -> dict[str, Health]:
+    """What is known of each receiver that was ever tried."""
+    with reading(engine) as connection:
+        rows = connection.execute(select(RECEIVERS)).mappings()
+        return {r["name"]: Health(**{k: r[k] for k in Health._fields}) for r in rows}
+
+
+def _note_health(connection: Connection, receiver: str, known: Health) -> None:
+    values = known._asdict()
+    adding = insert_or(RECEIVERS).values(name=receiver, **values)
+    connection.execute(adding.on_conflict_do_update(index_elements=["name"], set_=values))
+
+
+def enable(engine: Engine, receiver: str, by: str, now: datetime) -> bool:
+    """Switches a receiver on again, and tries it at once. False when there was nothing to switch on."""
+    with writing(engine) as connection:
+        disabled = connection.execute(select(RECEIVERS.c.disabled_at).where(RECEIVERS.c.name == receiver)).scalar()
+        _try_at_once(connection, [receiver])
+        if disabled is None:
+            return False
+        ledger.append(connection, now, [("receiver.enabled", {"receiver": receiver, "by": by})])
+    return True
+
+
+def _try_at_once(connection: Connection, receivers: Iterable[str]) -> None:
+    closed = {"open_until": None, "disabled_at": None, "failures": 0, "error": None}
+    connection.execute(update(RECEIVERS).where(RECEIVERS.c.name.in_(list(receivers))).values(closed))
+
+
+# by hand
+
+
+def retry(engine: Engine, which: Sequence[ColumnElement[bool]], by: str, now: datetime) -> list[dict[str, Any]]:
+    """Makes messages due now: waiting ones sooner, refused ones once more. Their receivers are tried at once."""
+    with writing(engine) as connection:
+        chosen = select(OUTBOX.c.id, OUTBOX.c.receiver, OUTBOX.c.status).where(*which)
+        rows = connection.execute(chosen.where(OUTBOX.c.status.in_(["pending", "uncertain", "dead"]))).mappings().all()
+        dead = [r["id"] for r in rows if r["status"] == "dead"]
+        for ids in _some(dead):
+            connection.execute(update(OUTBOX).where(OUTBOX.c.id.in_(ids)).values(status="pending"))
+            again = {"status": "collected", "sent_at": None}
+            connection.execute(update(OUTBOX).where(OUTBOX.c.digest_id.in_(ids)).values(again))
+        for ids in _some([r["id"] for r in rows]):
+            connection.execute(update(OUTBOX).where(OUTBOX.c.id.in_(ids)).values(due_at=now))
+        switched_on = connection.execute(
+            select(RECEIVERS.c.name).where(RECEIVERS.c.disabled_at.is_(None))
+        ).scalars()  # a receiver that wants nothing more is switched on by `enable`, and by nothing else
+        _try_at_once(connection, set(switched_on) & {r["receiver"] for r in rows})
+        if rows:
+            body = {"by": by, "ids": [r["id"] for r in rows][:100], "number": len(rows)}
+            ledger.append(connection, now, [("notification.retry", body)])
+        return [dict(r) for r in rows]
+
+
+def _some(ids: Sequence[str], number: int = 500) -> Iterable[Sequence[str]]:
+    return (ids[i : i + number] for i in range(0, len(ids), number))
+
+
+def listing(
+    engine: Engine, statuses: Iterable[str] = (), receiver: str | None = None, beginning: str = "",
+    limit: int | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Messages, in the order of saying."""
     query = select(OUTBOX).order_by(OUTBOX.c.position)
     if statuses:
         query = query.where(OUTBOX.c.status.in_(list(statuses)))
+    if receiver:
+        query = query.where(OUTBOX.c.receiver == receiver)
+    if beginning:
+        query = query.where(OUTBOX.c.id.startswith(beginning, autoescape=True))
+    if limit is not None:
+        query = query.limit(limit)
     with reading(engine) as connection:
         return [dict(r) for r in connection.execute(query).mappings()]
+
+
+def attempts(engine: Engine, outbox_id: str) -> list[dict[str, Any]]:
+    """Every attempt to send a message, in order."""
+    query = select(DELIVERIES).where(DELIVERIES.c.outbox_id == outbox_id).order_by(DELIVERIES.c.id)
+    with reading(engine) as connection:
+        return [dict(r) for r in connection.execute(query).mappings()]
+
+
+def counts(engine: Engine) -> dict[str, dict[str, int]]:
+    """By receiver and status, how many messages there are that are not sent."""
+    query = select(OUTBOX.c.receiver, OUTBOX.c.status, func.count()).where(OUTBOX.c.status != "sent")
+    found: dict[str, dict[str, int]] = {}
+    with reading(engine) as connection:
+        for receiver, status, number in connection.execute(query.group_by(OUTBOX.c.receiver, OUTBOX.c.status)):
+            found.setdefault(receiver, {})[status] = number
+    return found
+
+
+def known_key(engine: Engine, beginning: str) -> bool:
+    """Whether a message whose key begins so was ever written."""
+    with reading(engine) as connection:
+        query = select(OUTBOX.c.id).where(OUTBOX.c.key >= beginning, OUTBOX.c.key < beginning + "\U0010ffff").limit(1)
+        return connection.execute(query).first() is not None
+
+
+# digests
+
+
+def digests_due(engine: Engine, now: datetime) -> list[str]:
+    """Lanes in which something was collected whose time has come."""
+    with reading(engine) as connection:
+        return list(connection.execute(_DIGESTS, {"now": micros(now)}).scalars())
+
+
+def gather(engine: Engine, lane: str, make: Callable[[Sequence[Notification]], Notification]) -> Notification | None:
+    """Writes the message that tells what a lane collected, and marks that as told by it, in one transaction."""
+    with writing(engine) as connection:
+        which = (OUTBOX.c.lane == lane, OUTBOX.c.digest_id.is_(None), text(_COLLECTED))
+        rows = connection.execute(select(OUTBOX).where(*which).order_by(OUTBOX.c.position)).all()
+        if not rows:  # another process was quicker
+            return None
+        digest = make([notification_of(r) for r in rows])
+        put(connection, [(digest, None)], None)
+        connection.execute(update(OUTBOX).where(*which).values(digest_id=digest.id))
+    return digest

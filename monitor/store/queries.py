@@ -65,6 +65,15 @@ def last_sight(engine: Engine, source_id: int, at: datetime) -> datetime | None:
         return whole or connection.execute(select(func.min(SNAPSHOTS.c.started_at)).where(seen)).scalar()
 
 
+def outcome_now(engine: Engine, name: str) -> str | None:
+    """How the last whole cycle of a source ended; None while there was none."""
+    with reading(engine) as connection:
+        return connection.execute(
+            select(SNAPSHOTS.c.outcome).join(SOURCES, SOURCES.c.id == SNAPSHOTS.c.source_id)
+            .where(SOURCES.c.name == name, SNAPSHOTS.c.lane == "full").order_by(SNAPSHOTS.c.id.desc()).limit(1)
+        ).scalar()  # fmt: skip
+
+
 def last_started(engine: Engine, name: str, lane: str = "full") -> datetime | None:
     """When the last poll of a source began: its next one is due an interval later, also after a restart."""
     with reading(engine) as connection:

@@ -58,6 +58,8 @@ def json_column(*, null: bool = True) -> Any:
 
 CURRENT = text("valid_to IS NULL")
 ENDED = text("valid_to IS NOT NULL")
+WAITING = text("status IN ('pending', 'sending', 'uncertain')")
+COLLECTED = text("status = 'collected'")
 
 
 def where(condition: Any) -> dict[str, Any]:
@@ -323,13 +325,19 @@ class FindingEventRow(SQLModel, table=True):
 
 
 class OutboxRow(SQLModel, table=True):
-    """A notification until it is sent, and after. status: pending, sending, uncertain, sent, dead."""
+    """A notification until it is sent, and after. status: pending, sending, uncertain, sent, dead, collected."""
 
     __tablename__ = "outbox"
-    __table_args__ = (Index("ix_outbox_due", "receiver", "position", **where(text("status NOT IN ('sent', 'dead')"))),)
+    __table_args__ = (
+        Index("ix_outbox_waiting", "lane", "position", **where(WAITING)),
+        Index("ix_outbox_collected", "lane", "due_at", **where(COLLECTED)),
+        Index("ix_outbox_finding", "finding_id", "lane", "position"),
+        Index("ix_outbox_digest", "digest_id"),
+    )
     id: str = Field(primary_key=True)
-    position: int = Field(unique=True)  # the order of saying, per receiver
+    position: int = Field(unique=True)  # the order of saying, per lane
     receiver: str
+    lane: str  # the receiver, and behind a blank the address when it has several
     reason: str
     key: str = Field(unique=True)
     finding_id: int | None = Field(default=None, foreign_key="findings.id")
@@ -346,6 +354,20 @@ class OutboxRow(SQLModel, table=True):
     lease_token: str | None = None
     error: str | None = None
     reference: str | None = None
+    digest_id: str | None = None  # the message that tells this one
+
+
+class ReceiverRow(SQLModel, table=True):
+    """What is known of a receiver from how attempts ended: the breaker, the rate, whether it is switched off."""
+
+    __tablename__ = "receivers"
+    name: str = Field(primary_key=True)
+    failures: int = 0
+    open_until: datetime | None = at(null=True)
+    not_before: datetime | None = at(null=True)
+    disabled_at: datetime | None = at(null=True)
+    error: str | None = None
+    sent_at: datetime | None = at(null=True)
 
 
 class DeliveryRow(SQLModel, table=True):

@@ -21,11 +21,11 @@ from monitor.deliver.render import Renderer
 from monitor.domain.company import ANY_COMPANY, BusinessHours, Company, Setting
 from monitor.domain.message import Route
 from monitor.domain.reading import Clock, Progress
-from monitor.errors import ConfigError, RuleErrors
+from monitor.errors import ConfigError, RuleErrors, TemplateFault
 from monitor.rulebook.folder import read_folder, stamp
 from monitor.store import rulesets
 from monitor.store.engine import migrate, open_engine
-from monitor.wiring.channels import channel
+from monitor.wiring.channels import channel, heartbeat, manner
 from monitor.wiring.sources import watched
 
 PACKAGE = Path(__file__).parents[1]
@@ -106,7 +106,11 @@ def renderer(config: Config) -> Renderer:
     mine = config.folder / config.templates
     if "templates" in config.model_fields_set and not mine.is_dir():
         raise ConfigError([f"templates: there is no folder {mine}"], str(config.path))
-    return Renderer([mine, shipped("templates")] if mine.is_dir() else [shipped("templates")])
+    ours = Renderer([shipped("templates")])
+    try:
+        return Renderer([mine, shipped("templates")], ours) if mine.is_dir() else ours
+    except TemplateFault as error:
+        raise ConfigError([str(error)], str(config.path)) from error
 
 
 def database(config: Config, *, must_exist: bool = False) -> Engine:
@@ -170,17 +174,24 @@ def parts(
     `unread`: without secrets, so nothing can be read or sent; for working on what was read before.
     """
     render = renderer(config)
+    for fault in render.check() if render.overrides else ():
+        render.note(fault)  # the shipped one is used in its place, and the operator is told
     if only is not None and only not in {s.name for s in config.sources}:
         raise ConfigError([f"sources: there is none called {only}"], str(config.path))
+    beats = None if unread else heartbeat(config, clock)
     return Parts(
         engine=engine or database(config),
         clock=clock,
         rules=rules or rule_set(config, clock.now().date()),
         routes=routes(config),
         channels={
-            r.name: channel(config, r, f"receivers[{i}]", render, stream)
+            r.name: channel(config, r, f"receivers[{i}]", render, stream, clock)
             for i, r in enumerate(() if unread else config.receivers)
         },
+        manners={r.name: manner(r) for r in config.receivers},
+        drill=config.drill,
+        beat=beats.beat if beats is not None else lambda _failed: None,
+        template_faults=render.faults,
         watched={
             s.name: watched(config, s, f"sources[{i}]", clock, progress, staging_folder(config), unread=unread)
             for i, s in enumerate(config.sources)

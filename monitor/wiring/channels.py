@@ -6,19 +6,25 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from monitor import config as settings
-from monitor.config import Config
+from monitor.config import Config, Secret
 from monitor.deliver.console import Console
 from monitor.deliver.email import Email
 from monitor.deliver.files import Files
+from monitor.deliver.guard import Guard
+from monitor.deliver.heartbeat import Heartbeat
 from monitor.deliver.render import Renderer
 from monitor.deliver.slack import SlackBot
 from monitor.deliver.slack_webhook import SlackWebhook
-from monitor.domain.message import Channel
+from monitor.deliver.webhook import Webhook
+from monitor.domain.message import Channel, Manner
+from monitor.domain.reading import Clock
 from monitor.errors import ConfigError
 from monitor.wiring.secrets import secret
 
 
-def channel(config: Config, receiver: settings.ReceiverConfig, key: str, render: Renderer, stream: IO[str]) -> Channel:
+def channel(
+    config: Config, receiver: settings.ReceiverConfig, key: str, render: Renderer, stream: IO[str], clock: Clock
+) -> Channel:
     match receiver:
         case settings.FilesReceiver():
             return Files(config.folder / receiver.path, receiver.format, render)
@@ -31,6 +37,49 @@ def channel(config: Config, receiver: settings.ReceiverConfig, key: str, render:
             return SlackWebhook(receiver.url.read(f"{key}.url", config.folder), render)
         case settings.EmailReceiver():
             return _email(config, receiver, key, render)
+        case settings.WebhookReceiver():
+            return _webhook(config, receiver, key, render, clock)
+
+
+def manner(receiver: settings.ReceiverConfig) -> Manner:
+    """How a receiver is sent to, beside the channel itself."""
+    if not isinstance(receiver, settings.EmailReceiver):
+        return Manner(receiver.rate, receiver.fallback)
+    owners = receiver.to == ["owner"]
+    return Manner(receiver.rate, receiver.fallback, () if owners else tuple(receiver.to), owners, receiver.digest)
+
+
+def heartbeat(config: Config, clock: Clock) -> Heartbeat | None:
+    if config.heartbeat is None:
+        return None
+    guard = Guard(clock.monotonic, config.heartbeat.allow_private, timeout=10.0)
+    try:
+        return Heartbeat(config.heartbeat.url.read("heartbeat.url", config.folder), guard)
+    except ValueError as error:
+        raise ConfigError([f"heartbeat.url: {error}"], str(config.path)) from error
+
+
+def _webhook(config: Config, receiver: settings.WebhookReceiver, key: str, render: Renderer, clock: Clock) -> Webhook:
+    def read(name: str, several: dict[str, Secret]) -> dict[str, str]:
+        return {k: v.read(f"{key}.{name}.{k}", config.folder) for k, v in several.items()}
+
+    keys = [k.read(f"{key}.signing_keys[{i}]", config.folder) for i, k in enumerate(receiver.signing_keys)]
+    ca_file = config.folder / receiver.ca_file if receiver.ca_file else None
+    try:
+        return Webhook(
+            url=receiver.url.read(f"{key}.url", config.folder),
+            format=receiver.format,
+            renderer=render,
+            guard=Guard(clock.monotonic, receiver.allow_private, ca_file),
+            now=clock.now,
+            template=receiver.template,
+            signing_keys=keys,
+            headers=read("headers", receiver.headers),
+            values=receiver.values,
+            secrets=read("secrets", receiver.secrets),
+        )
+    except ValueError as error:
+        raise ConfigError([f"{key}.{error}"], str(config.path)) from error
 
 
 def _email(config: Config, receiver: settings.EmailReceiver, key: str, render: Renderer) -> Email:
@@ -42,7 +91,7 @@ def _email(config: Config, receiver: settings.EmailReceiver, key: str, render: R
             username=receiver.username,
             password=secret(receiver.password, f"{key}.password", config),
             sender=receiver.sender,
-            to=receiver.to,
+            to=receiver.to[0] if receiver.to != ["owner"] else None,
             renderer=render,
             message_id_domain=receiver.sender.rpartition("@")[2].strip("> ")
             or urlsplit(f"//{receiver.host}").hostname

@@ -34,6 +34,7 @@ from monitor.config import (
     SlackReceiver,
     SlackWebhookReceiver,
     WatchedSource,
+    WebhookReceiver,
     load,
 )
 from monitor.config.limits import Limits
@@ -67,6 +68,7 @@ RECEIVERS = {
     "slack": SlackReceiver,
     "slack_webhook": SlackWebhookReceiver,
     "email": EmailReceiver,
+    "webhook": WebhookReceiver,
 }
 
 
@@ -100,7 +102,7 @@ class Command:
 def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[Command]:
     for name, child in getattr(command, "commands", {}).items():
         yield from commands(child, (*path, name))
-    if not hasattr(command, "commands"):
+    if path and (not hasattr(command, "commands") or command.invoke_without_command):
         found = {o for p in command.params if p.param_type_name == "option" for o in (*p.opts, *p.secondary_opts)}
         yield Command(" ".join(path), frozenset(found))
 
@@ -139,7 +141,7 @@ def test_commands_that_pages_mention_exist() -> None:
     for page in PAGES:
         for mention in re.findall(r"`access-monitor ([a-z][^`\n]*)`", page.read_text(encoding="utf-8")):
             words = mention.split()
-            path = " ".join(words[:2]) if words[0] in ("rules", "quarantine") else words[0]
+            path = " ".join(words[:2]) if " ".join(words[:2]) in known else words[0]
             assert path in known, f"{page.name}: access-monitor {mention}"
             for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", mention):
                 assert option in known[path] | top, f"{page.name}: access-monitor {mention}"

@@ -11,7 +11,8 @@ import pytest
 from monitor import wiring
 from monitor.cli.app import Exit, main
 from monitor.config import load
-from monitor.cycle import CycleResult, deliver_waiting, run_cycle
+from monitor.cycle import CycleResult, run_cycle
+from monitor.dispatch import deliver_waiting
 from monitor.domain.reading import Outcome
 from monitor.store import queries
 from monitor.store.engine import open_engine

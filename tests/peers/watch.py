@@ -20,8 +20,9 @@ from typing import Any
 
 from monitor import wiring
 from monitor.config import load
-from monitor.cycle import CycleResult, deliver_waiting, run_cycle
+from monitor.cycle import CycleResult, run_cycle
 from monitor.decide import present
+from monitor.dispatch import deliver_waiting
 from monitor.domain.reading import Lane
 from monitor.simulator import School, SchoolServer
 from monitor.store import findings, queries

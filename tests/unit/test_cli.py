@@ -212,7 +212,7 @@ def test_rules_of_a_config_that_is_not_there(cli: Cli, args: list[str]) -> None:
 def test_a_faulty_config_exits_with_2(cli: Cli, args: list[str]) -> None:
     """Every fault on a line of its own, with the file and the key; and how many they are."""
     Path("other.toml").write_text(CONFIG.replace('"c1"', "5").replace('"files"', '"fax"'), encoding="utf-8")
-    kinds = "files, console, slack, slack_webhook, email"
+    kinds = "files, console, slack, slack_webhook, email, webhook"
     assert cli("--config", "other.toml", *args) == (
         Exit.USAGE, "",
         "error: other.toml: sources[0].client_id: Input should be a valid string\n"

@@ -26,6 +26,7 @@ from monitor.config import (
     Secret,
     SlackReceiver,
     SlackWebhookReceiver,
+    WebhookReceiver,
     load,
 )
 from monitor.errors import ConfigError
@@ -152,7 +153,7 @@ def test_every_setting_in_the_example_is_one(tmp_path: Path) -> None:
     everything = everything.replace('token = { env = "LW_TOKEN" }\n', "", 1)  # either this or client_secret
     config = load(written(tmp_path, everything))
     assert sorted(s.kind for s in config.sources) == sorted(SOURCES)
-    assert [r.kind for r in config.receivers] == ["files", "console", "slack", "slack_webhook", "email"]
+    assert [r.kind for r in config.receivers] == ["files", "console", "slack", "slack_webhook", "email", "webhook"]
     smallest = load(written(tmp_path))
     for name in ("use", "every", "rate", "privileged_roles", "fields", "members", "role_details", "confirm_limit"):
         assert getattr(config.sources[0], name) == getattr(smallest.sources[0], name), name
@@ -172,7 +173,7 @@ def test_every_setting_is_in_the_example() -> None:
     }
     tables: list[type[BaseModel]] = [
         Config, Database, *SOURCES.values(), FilesReceiver, ConsoleReceiver, SlackReceiver, SlackWebhookReceiver,
-        EmailReceiver, RouteConfig, BusinessHoursConfig,
+        EmailReceiver, RouteConfig, WebhookReceiver, BusinessHoursConfig,
     ]  # fmt: skip
     names = {f.alias or n for t in tables for n, f in t.model_fields.items()}
     assert names - explained == {"database", "sources", "receivers", "routes", "business_hours"}  # these are tables

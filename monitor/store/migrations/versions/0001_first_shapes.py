@@ -365,6 +365,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("receiver", sa.String(), nullable=False),
+        sa.Column("lane", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("finding_id", sa.Integer(), nullable=True),
@@ -381,6 +382,7 @@ def upgrade() -> None:
         sa.Column("lease_token", sa.String(), nullable=True),
         sa.Column("error", sa.String(), nullable=True),
         sa.Column("reference", sa.String(), nullable=True),
+        sa.Column("digest_id", sa.String(), nullable=True),
         sa.ForeignKeyConstraint(["finding_id"], ["findings.id"], name=op.f("fk_outbox_finding_id")),
         sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"], name=op.f("fk_outbox_snapshot_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
@@ -388,12 +390,33 @@ def upgrade() -> None:
         sa.UniqueConstraint("position", name=op.f("uq_outbox_position")),
     )
     op.create_index(
-        "ix_outbox_due",
+        "ix_outbox_collected",
         "outbox",
-        ["receiver", "position"],
+        ["lane", "due_at"],
         unique=False,
-        sqlite_where=sa.text("status NOT IN ('sent', 'dead')"),
-        postgresql_where=sa.text("status NOT IN ('sent', 'dead')"),
+        sqlite_where=sa.text("status = 'collected'"),
+        postgresql_where=sa.text("status = 'collected'"),
+    )
+    op.create_index("ix_outbox_digest", "outbox", ["digest_id"], unique=False)
+    op.create_index("ix_outbox_finding", "outbox", ["finding_id", "lane", "position"], unique=False)
+    op.create_index(
+        "ix_outbox_waiting",
+        "outbox",
+        ["lane", "position"],
+        unique=False,
+        sqlite_where=sa.text("status IN ('pending', 'sending', 'uncertain')"),
+        postgresql_where=sa.text("status IN ('pending', 'sending', 'uncertain')"),
+    )
+    op.create_table(
+        "receivers",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("open_until", sa.BigInteger(), nullable=True),
+        sa.Column("not_before", sa.BigInteger(), nullable=True),
+        sa.Column("disabled_at", sa.BigInteger(), nullable=True),
+        sa.Column("error", sa.String(), nullable=True),
+        sa.Column("sent_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_receivers")),
     )
     op.create_table(
         "quarantine",
