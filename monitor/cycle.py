@@ -27,13 +27,27 @@ from monitor.decide.access import access_digest, privileged
 from monitor.decide.address import addressed
 from monitor.decide.facts import ABOUT_ACCESS, FACTS, KINDS
 from monitor.decide.judge import Compiled, Plan, about_sight, active, blind_facts, compile_rule, judge, may_close
+from monitor.decide.plan import Cost, expected, minutes
 from monitor.decide.reconcile import reconcile
 from monitor.domain.change import Change, ChangeKind
 from monitor.domain.finding import Event, EventKind, Finding, FindingStatus, Judgement
 from monitor.domain.limits import Limit, Moved
 from monitor.domain.message import Channel, Manner, Notification, Route
 from monitor.domain.observed import GrantKind, Kind, Subject
-from monitor.domain.reading import Batch, Cause, Clock, Lane, Outcome, Proof, Recall, Scope, ScopeEnded, Source
+from monitor.domain.reading import (
+    Batch,
+    Cause,
+    Clock,
+    Lane,
+    Outcome,
+    Proof,
+    Recall,
+    Resumable,
+    Scope,
+    ScopeEnded,
+    Source,
+    WithCost,
+)
 from monitor.domain.rule import Rule, Verdict
 from monitor.domain.schedule import Schedule
 from monitor.domain.snapshot import Snapshot, troubles
@@ -45,6 +59,7 @@ from monitor.store.measure import measured
 from monitor.store.record import record
 from monitor.store.settle import Settled, settle
 from monitor.store.staging import Staging
+from monitor.store.trail import Beginning, Trail, take_up
 
 log = structlog.get_logger()
 RECORDING_TAKES = 600.0  # seconds, at the very most
@@ -68,6 +83,8 @@ class Watched:
     fast_every: float | None = None
     slow: Mapping[str, float] = field(default_factory=dict)  # families of scopes with an interval of their own
     blind_after: float | None = None  # seconds without a whole poll; None: four intervals
+    resume_within: float = 3600.0  # seconds after which a poll that was cut off is begun anew
+    asks: str = ""  # digest of the settings that decide what is asked for
 
     @property
     def blind_seconds(self) -> float:
@@ -220,9 +237,14 @@ class Unseen:
 def _cycle(parts: Parts, name: str, acceptance: Acceptance | None, lane: Lane) -> CycleResult:
     watched = parts.watched[name]
     staging = open_staging(parts, watched, lane)
+    _announce(parts, name, lane)
+    trail = Trail(None)
     try:
-        poll(watched.of(lane), staging, parts.at)
-        return record_what_was_read(parts, watched, staging, acceptance)
+        trail = open_trail(parts, watched, staging)
+        poll(watched.of(lane), staging, trail, parts)
+        result = record_what_was_read(parts, watched, staging, acceptance)
+        trail.end(keep=to_go_on(staging, watched.of(lane)))
+        return result
     finally:
         staging.close()
 
@@ -310,16 +332,68 @@ def _suffix(lane: Lane) -> str:
     return "" if lane is Lane.FULL else f"-{lane.value}"
 
 
+def costs(parts: Parts, name: str) -> Iterator[Cost]:
+    """What the polls of a source will cost if they begin now, by what is recorded of it."""
+    watched, sizes = parts.watched[name], queries.sizes(parts.engine, name)
+    read = queries.scopes_read(parts.engine, name)
+    for lane, every in ((Lane.FULL, watched.every), (Lane.FAST, watched.fast_every)):
+        source = watched.source if lane is Lane.FULL else watched.fast
+        if every is None or not isinstance(source, WithCost):
+            continue
+        number, seconds = source.rate
+        asked = queries.most_asked(parts.engine, name) if lane is Lane.FULL else {}
+        requests = expected(source.cost(sizes), asked)
+        not_due = later(watched.slow, read, parts.clock.now()) if lane is Lane.FULL else frozenset()
+        yield Cost(name, lane, requests, not_due, number / seconds, every)
+
+
+def _announce(parts: Parts, name: str, lane: Lane) -> None:
+    for cost in costs(parts, name):
+        if cost.lane is lane:
+            takes = minutes(cost.seconds())
+            log.info("polling", source=name, lane=lane.value, requests=cost.total, takes=f"about {takes}")
+
+
 def source_mark(name: str) -> str:
     """A source's name as part of a file's name."""
     return hashlib.sha256(name.encode()).hexdigest()[:12]
 
 
-def poll(source: Source, staging: Staging, at: Callable[[str], None]) -> None:
+def open_trail(parts: Parts, watched: Watched, staging: Staging) -> Trail:
+    """Where this poll leaves what it has read. With what one has left that was cut off, the staging is filled first."""
+    source, name = watched.of(staging.lane), watched.source.name
+    path = parts.staging_folder / f".trail-{source_mark(name)}"
+    if staging.lane is Lane.FAST:
+        return Trail(None)
+    if not (isinstance(source, Resumable) and source.resumes and watched.resume_within):
+        path.unlink(missing_ok=True)
+        return Trail(None)
+    trail, mark, now = Trail(path), f"{__version__} {watched.reader} {watched.asks}", parts.clock.now()
+    end = take_up(path, mark, staging, now, timedelta(seconds=watched.resume_within))
+    if end is None:
+        trail.begin(Beginning(mark, now, staging.began))
+    else:
+        trail.go_on(end)
+        log.info("going on with a poll that was cut off", source=name, kept=len(staging.scopes))
+    return trail
+
+
+def to_go_on(staging: Staging, source: Source) -> bool:
+    """Whether the next poll is to go on where this one was: users broke off because nobody answered any more.
+
+    Once: what is still out of reach then is begun anew, so that no page grows old.
+    """
+    users = staging.scopes.get(Scope.USERS)
+    broken = users is not None and users.outcome is Outcome.PARTIAL
+    return broken and staging.resumed is None and isinstance(source, Resumable) and source.cut_off
+
+
+def poll(source: Source, staging: Staging, trail: Trail, parts: Parts) -> None:
     """Reads what is there into the staging file."""
     for batch in source.read(staging):
         staging.add(batch)
-        at("poll")
+        trail.add(batch, staging.take_seen(), parts.clock.now())
+        parts.at("poll")
 
 
 # quarantine

@@ -45,6 +45,7 @@ class SourceError(MonitorError):
     def __init__(self, message: str, *, retry: bool = False, after: float | None = None) -> None:
         super().__init__(message)
         self.retry, self.after = retry, after
+        self.passing = False  # asking again did not help now, and may later
 
 
 class AuthError(SourceError):

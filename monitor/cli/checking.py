@@ -9,8 +9,9 @@ from typing import Any
 from monitor import wiring
 from monitor.cli.clock import SystemClock
 from monitor.config import Config
-from monitor.cycle import Parts, RuleSet
+from monitor.cycle import Parts, RuleSet, costs
 from monitor.decide import breaker
+from monitor.decide.plan import too_slow
 from monitor.decide.timeline import run_tests
 from monitor.errors import MonitorError
 from monitor.store import outbox
@@ -40,7 +41,9 @@ def checks(config: Config, offline: bool) -> Iterator[dict[str, Any]]:
         return
     for name, watched in parts.watched.items():
         probe = getattr(watched.source, "check", None)
-        yield _row(f"source {name}", probe() if probe else None, "answers")
+        slow = too_slow(list(costs(parts, name)))
+        warning = f"answers; warning: {slow}. See `access-monitor plan`"
+        yield _row(f"source {name}", probe() if probe else None, warning if slow else "answers")
     for name, channel in parts.channels.items():
         yield _row(f"receiver {name}", channel.check(), "can be reached")
     yield from _deliveries(parts)

@@ -98,6 +98,22 @@ def drill(context: typer.Context) -> None:
 
 
 @app.command()
+def plan(
+    context: typer.Context,
+    fmt: FormatOption = Format.TABLE,
+    source: Annotated[str | None, typer.Option("--source", "-s", help="Only this source.")] = None,
+) -> None:
+    """What the next polls will cost: requests by scope, and minutes at the rate that is allowed. Asks nobody."""
+    from monitor.cli.planning import rows
+
+    show(
+        rows(config_of(context), source), fmt,
+        ("source", "lane", "scope", "due", "requests", "minutes", "every_minutes"), "Plan",
+        "No source here can say what a poll of it costs.",
+    )  # fmt: skip
+
+
+@app.command()
 def report(
     context: typer.Context,
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("report.html"),

@@ -15,6 +15,7 @@ from monitor.config.secret import LONGEST_SECRET, Secret
 from monitor.config.settings import Config, Database, RouteConfig
 from monitor.config.sources import (
     SOURCES,
+    CapsConfig,
     ColumnNames,
     FileSource,
     LearnWorldsSource,
@@ -31,6 +32,7 @@ __all__ = [
     "LONGEST_SECRET",
     "SOURCES",
     "BusinessHoursConfig",
+    "CapsConfig",
     "ColumnNames",
     "Config",
     "ConsoleReceiver",

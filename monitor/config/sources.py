@@ -49,6 +49,15 @@ def _not_in_a_rush(every: timedelta | None) -> timedelta | None:
 Interval = Annotated[Duration, AfterValidator(_not_in_a_rush)]
 
 
+class CapsConfig(Strict):
+    """The most that one poll takes."""
+
+    pages: Annotated[Int, Field(ge=1)] = 100_000
+    records: Annotated[Int, Field(ge=1)] = 10_000_000
+    megabytes: Annotated[Int, Field(ge=1)] = 50_000
+    time: Interval = timedelta(hours=12)
+
+
 class LearnWorldsSource(WatchedSource):
     kind: Literal["learnworlds"]
     url: Address
@@ -62,6 +71,8 @@ class LearnWorldsSource(WatchedSource):
     fast_every: Interval | None = None
     members_every: Interval | None = None
     role_details_every: Interval | None = None
+    resume_within: Duration = timedelta(hours=1)
+    caps: CapsConfig = CapsConfig()
     confirm_limit: Annotated[Int, Field(ge=0, le=10000)] = 200
 
     @model_validator(mode="after")
@@ -181,6 +192,7 @@ class TrutoSource(WatchedSource):
     fields: list[str] = ["company"]
     members: Bool = True
     role_details: Bool = False
+    caps: CapsConfig = CapsConfig()
     confirm_limit: Annotated[Int, Field(ge=0, le=10000)] = 200
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -100,6 +100,15 @@ class Cause(StrEnum):
     FORBIDDEN = "forbidden"  # good credentials that may not read this
 
 
+class PageRead(NamedTuple):
+    """A page of a list was read whole. A poll that is cut off after it goes on with it."""
+
+    scope: str
+    number: int
+    ends: list[str]  # ids of its first and last record
+    proof: dict[str, Any]  # so far
+
+
 class ScopeEnded(NamedTuple):
     name: str
     outcome: Outcome
@@ -107,7 +116,7 @@ class ScopeEnded(NamedTuple):
     cause: Cause | None = None
 
 
-Batch = AccountsRead | AccountsGone | RolesRead | GroupsRead | MembersRead | DetailsRead | ScopeEnded
+Batch = AccountsRead | AccountsGone | RolesRead | GroupsRead | MembersRead | DetailsRead | PageRead | ScopeEnded
 
 
 @dataclass(slots=True)
@@ -126,10 +135,31 @@ class Proof:
     requests: int = 0
     retries: int = 0
     waited: float = 0.0  # seconds spent waiting for the source's rate limit
+    resumed: dict[str, str] = field(default_factory=dict)  # what an earlier part had read before it was cut off
     root_digest: str = ""  # SHA-256 over the digests of all pages, in the order of asking
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__ if getattr(self, name)}
+
+    def go_on(self, before: Mapping[str, Any]) -> None:
+        """Counts in what an earlier part of the same poll had counted."""
+        for name in ("pages", "asked", "records"):
+            mine = getattr(self, name)
+            for kind, number in before.get(name, {}).items():
+                mine[kind] = mine.get(kind, 0) + number
+        for name in ("duplicates", "confirmed", "requests", "retries", "waited"):
+            setattr(self, name, getattr(self, name) + before.get(name, 0))
+
+
+class Resumed(NamedTuple):
+    """What an earlier part of a poll had read before it was cut off."""
+
+    began: datetime
+    done: frozenset[str]  # scopes that it read whole
+    pages: dict[str, PageRead]  # by scope, the last one
+    proof: dict[str, Any]
+    roles: list[Role]
+    groups: list[Group]
 
 
 class Recall(Protocol):
@@ -159,6 +189,10 @@ class Recall(Protocol):
         """The roles as earlier polls recorded them."""
         return []
 
+    def earlier_part(self) -> Resumed | None:
+        """What was read before this poll was cut off, if it was."""
+        return None
+
     def in_the_lane(self, levels: Collection[str]) -> set[str]:
         """Ids of the accounts that were suspended or of these levels when they were last seen."""
         return set()
@@ -177,6 +211,35 @@ class Source(Protocol):
     def read(self, recall: Recall) -> Iterator[Batch]:
         """Yields what is there. A broken read ends its scope as partial or failed; it does not raise."""
         ...
+
+
+class Sizes(NamedTuple):
+    """How much of everything is recorded of a source."""
+
+    accounts: int = 0
+    privileged: int = 0
+    suspended: int = 0
+    managers: int = 0  # privileged accounts whose level no filter names
+    groups: tuple[int, ...] = ()  # how many members each has
+
+
+@runtime_checkable
+class WithCost(Protocol):
+    """A source that can say what a poll of it costs."""
+
+    rate: tuple[int, float]
+
+    def cost(self, sizes: Sizes) -> Mapping[str, int]:
+        """Requests by scope (or family of scopes), if everything is due."""
+        ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A source that yields PageRead, and begins after what `Recall.earlier_part` holds."""
+
+    resumes: bool
+    cut_off: bool  # whether its last reading broke off by what may be over soon
 
 
 @runtime_checkable

@@ -3,6 +3,7 @@
 SourceError
  ├─ AuthError         credentials: nothing more can be read
  ├─ Unreachable       the host does not answer at all: nothing more is tried
+ │   └─ Capped        a poll has taken all that the config allows it
  └─ Refused           an HTTP status that is not 200, with what the source said
 """
 
@@ -19,7 +20,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Generic, NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -47,6 +48,10 @@ P = ParamSpec("P")
 
 class Unreachable(SourceError):
     """Nobody answers at that address, or nothing but failures comes back: asking for more is of no use now."""
+
+
+class Capped(Unreachable):
+    """More came than the config allows for one poll: nothing more is read in it."""
 
 
 class Refused(SourceError):
@@ -95,6 +100,16 @@ class _Errors(msgspec.Struct):
 class Answer(NamedTuple, Generic[T]):
     value: T
     digest: bytes  # SHA-256 of the body
+    size: int = 0  # of the body, in bytes
+
+
+class Caps(NamedTuple):
+    """The most that one poll takes from a source: a guard against lists without an end, not a way to plan."""
+
+    pages: int = 100_000
+    records: int = 10_000_000
+    megabytes: int = 50_000
+    seconds: float = 12 * 3600.0
 
 
 class Credentials(Protocol):
@@ -194,7 +209,10 @@ class Reader:
         explain: Explain | None = None,
         pool: Executor | None = None,
         ahead: int = 1,
+        caps: Caps | None = None,
     ) -> None:
+        self._caps, self._began = caps or Caps(), clock.monotonic()
+        self._pages = self._records = self._bytes = 0
         self._client, self._gate, self._clock, self.proof = client, gate, clock, proof
         self._base, self._credentials, self._explain = base, credentials, explain
         self._pool, self._ahead = pool or Inline(), ahead
@@ -245,9 +263,34 @@ class Reader:
                 future.cancel()
 
     def seal(self, answer: Answer[T]) -> T:
-        """Takes an answer into the proof."""
+        """Takes an answer into the proof. Raises Capped when it is one too many."""
+        self._pages, self._bytes = self._pages + 1, self._bytes + answer.size
+        self._within("pages", self._pages, self._caps.pages)
+        self._within("megabytes", self._bytes / 1e6, self._caps.megabytes)
+        self._within("time", self._clock.monotonic() - self._began, self._caps.seconds)
         self._root.update(answer.digest)
         return answer.value
+
+    def took(self, records: int) -> None:
+        """So many records came. Raises Capped when they are too many."""
+        self._records += records
+        self._within("records", self._records, self._caps.records)
+
+    def _within(self, cap: str, used: float, most: float) -> None:
+        if used > most:
+            unit = " s" if cap == "time" else ""
+            capped = Capped(f"caps.{cap}: one poll may take {most:.0f}{unit}; raise it if the source is that large")
+            self._over = self._over or capped
+            raise capped
+
+    def root(self) -> str:
+        """The digest over all answers so far."""
+        return self._root.hexdigest()
+
+    def go_on(self, proof: Mapping[str, Any]) -> None:
+        """After an earlier part of the same poll: its answers count, and its digest comes before ours."""
+        self.proof.go_on(proof)
+        self._root.update(bytes.fromhex(proof.get("root_digest", "")))
 
     def close(self) -> None:
         """Threads end at their next step; the proof is complete."""
@@ -288,6 +331,7 @@ class Reader:
             final = _like(error, f"{error} (tried {TRIES} times)")
         if tired and not isinstance(error, AuthError | Unreachable):
             final = Unreachable(f"{final}; {FAILURES_IN_A_ROW} requests in a row failed, so no more were sent")
+        final.passing = error.retry or tired
         if isinstance(final, AuthError | Unreachable):
             self._over = self._over or final
         return final
@@ -297,7 +341,7 @@ class Reader:
     def _try(self, ask: Ask, decode: Callable[[bytes], T]) -> Answer[T]:
         body = self._authorised(ask)
         try:
-            return Answer(decode(body), hashlib.sha256(body).digest())
+            return Answer(decode(body), hashlib.sha256(body).digest(), len(body))
         except msgspec.ValidationError as error:
             raise SourceError(f"{ask}: answered in another shape than the API documents: {error}") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

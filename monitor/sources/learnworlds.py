@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,17 +27,22 @@ from monitor.domain.reading import (
     Clock,
     GroupsRead,
     Lane,
+    PageRead,
     Progress,
     Proof,
     Recall,
+    Resumed,
     RolesRead,
     Scope,
+    Sizes,
 )
 from monitor.errors import AuthError, SourceError
-from monitor.sources.http import Ask, Inline, RateGate, Reader, Refused, Unreachable, open_client
+from monitor.sources.http import Ask, Caps, Inline, RateGate, Reader, Refused, Unreachable, open_client
+from monitor.sources.learnworlds_cost import requests
 from monitor.sources.learnworlds_pages import GROUP_PAGE, SchoolPolling, meta_of
 from monitor.sources.learnworlds_records import (
     KEPT_FIELDS,
+    Meta,
     RoleIds,
     account_of,
     activity_of,
@@ -85,16 +90,18 @@ class LearnWorlds:
         transport: httpx.BaseTransport | None = None,
         progress: Progress | None = None,
         gate: RateGate | None = None,
+        caps: Caps | None = None,
         pool: Pool = ThreadPoolExecutor,
     ) -> None:
         """`gate` keeps the rate with others who ask the same school. `pool` makes the threads that fetch ahead; with
         `pages_ahead` 1 there are none.
         """
-        self._lane = Lane.FULL
-        self.name, self.proof = name, Proof()
+        self._lane, self.resumes, self.cut_off = Lane.FULL, True, False
+        self.name, self.proof, self.rate = name, Proof(), rate
         self._url, self._client_id = url.strip().rstrip("/").removesuffix(API), client_id
         self._credentials = Tokens(client_id, token, client_secret)
         self._clock, self._gate = clock, gate or RateGate(clock, *rate)
+        self._caps = caps
         self._transport, self._pool, self._ahead = transport, pool, max(1, pages_ahead)
         self._settings = Settings(
             min(max(page_size, 1), MOST_PER_PAGE),
@@ -110,13 +117,22 @@ class LearnWorlds:
         endpoint = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{API}"
         self.proof = Proof(endpoint=endpoint, filters=dict(EVEN_SUSPENDED))
         with self._reader(self.proof) as reader:
-            yield from self._reading()(reader, recall, self._settings).all()
+            reading = self._reading()(reader, recall, self._settings)
+            yield from reading.all()
+            self.cut_off = reading.cut_off
 
     def fast_lane(self) -> LearnWorlds:
         """The same school, of which only those are read who are privileged or suspended."""
         lane = copy.copy(self)
-        lane._lane, lane.proof = Lane.FAST, Proof()
+        lane._lane, lane.resumes, lane.proof = Lane.FAST, False, Proof()
         return lane
+
+    def cost(self, sizes: Sizes) -> dict[str, int]:
+        settings = self._settings
+        return requests(
+            sizes, self._lane, members=settings.read_members, details=settings.read_details,
+            confirm_limit=settings.confirm_limit,
+        )  # fmt: skip
 
     def _reading(self) -> type[SchoolReading]:
         from monitor.sources.learnworlds_lane import FastReading
@@ -141,7 +157,7 @@ class LearnWorlds:
         with open_client(self._transport, {"Lw-Client": self._client_id}) as client:
             reader = Reader(
                 client, self._gate, self._clock, proof,
-                base=self._url + API, credentials=self._credentials, pool=pool, ahead=self._ahead,
+                base=self._url + API, credentials=self._credentials, pool=pool, ahead=self._ahead, caps=self._caps,
             )  # fmt: skip
             try:
                 yield reader
@@ -231,6 +247,20 @@ class SchoolReading(SchoolPolling):
         self.role_ids: RoleIds = {}
         self.digests_hold = False  # until the roles were read whole: without them a role has no id
         self.witness: Raw | None = None  # a user that a page has shown
+        self.earlier = recall.earlier_part()
+        if self.earlier is not None:
+            self._go_on(self.earlier)
+
+    def _go_on(self, earlier: Resumed) -> None:
+        """What was read before the poll was cut off is not asked for again."""
+        self.done = earlier.done
+        self.reader.go_on(earlier.proof)
+        self.proof.resumed["began"] = earlier.began.isoformat().replace("+00:00", "Z")
+        self.proof.resumed["kept"] = f"{len(earlier.done)} scopes"
+        if Scope.ROLES in earlier.done:
+            self.role_ids, self.digests_hold = role_ids(earlier.roles), True
+        if Scope.GROUPS in earlier.done:
+            self.groups = {g.id: g for g in earlier.groups}
 
     def account_in(self, raw: Raw) -> tuple[Account, Activity]:
         user = decode_user(raw)
@@ -273,16 +303,50 @@ class SchoolReading(SchoolPolling):
     # users
 
     def read_users(self, part: Part) -> Iterator[Batch]:
-        size = self.settings.page_size
-        for number, data, meta in self.pages(part, "users", partial(_users_page, size), size):
-            self.count("users", len(data))
-            self.witness = data[-1] if data else self.witness
-            self.progress("users", self.proof.records["users"], meta.totalItems)
-            seen = self.accounts(data, part, f"page {number}")
-            if seen:
-                yield AccountsRead(seen)
+        earlier = self.earlier.pages.get(Scope.USERS) if self.earlier else None
+        if earlier is not None and (yield from self._goes_on(part, earlier)):
+            self.proof.resumed["users"] = f"from page {earlier.number}"
+        else:
+            if earlier is not None:
+                self.proof.resumed["users"] = "begun anew: the rows have moved too far"
+            yield from self._read_users(part, 1)
         if not part.faults:
             yield from self.confirm(part)
+
+    def _goes_on(self, part: Part, earlier: PageRead) -> Generator[Batch, None, bool]:
+        """Reads on from the page that was read last, if that still shows its first or its last row: the newest come
+        first, so rows only move down when somebody joins and up when somebody is deleted, and whatever came after one
+        of its rows is on this page or on a later one.
+        """
+        pages = self._pages_of_users(part, earlier.number)
+        number, data, _ = next(pages, (0, [], None))
+        if not set(earlier.ends) & set(decoded(data, lambda raw: decode_member(raw).id, Part(), "")):
+            pages.close()
+            return False
+        yield from self._users_on(part, number, data)
+        for number, data, _ in pages:
+            yield from self._users_on(part, number, data)
+        return True
+
+    def _read_users(self, part: Part, start: int) -> Iterator[Batch]:
+        for number, data, _ in self._pages_of_users(part, start):
+            yield from self._users_on(part, number, data)
+
+    def _pages_of_users(self, part: Part, start: int) -> Generator[tuple[int, list[Raw], Meta], None, None]:
+        size = self.settings.page_size
+        for number, data, meta in self.pages(part, "users", partial(_users_page, size), size, start=start):
+            self.count("users", len(data))
+            self.progress("users", self.proof.records["users"], meta.totalItems)
+            yield number, data, meta
+
+    def _users_on(self, part: Part, number: int, data: list[Raw]) -> Iterator[Batch]:
+        self.witness = data[-1] if data else self.witness
+        seen = self.accounts(data, part, f"page {number}")
+        if seen:
+            yield AccountsRead(seen)
+        if not part.faults:
+            ends = [decode_member(raw).id for raw in (*data[:1], *data[-1:])]
+            yield PageRead(Scope.USERS, number, ends, {**self.proof.as_dict(), "root_digest": self.reader.root()})
 
     # groups
 

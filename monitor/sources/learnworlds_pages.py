@@ -53,7 +53,8 @@ class SchoolPolling(Polling):
 
     def read_members(self) -> Iterator[Batch]:
         """The first page of several groups is fetched ahead; the further pages of a group, while it is read."""
-        groups = [g for g in self.groups if self.recall.due(Scope.members(g))]
+        names = {g: Scope.members(g) for g in self.groups}
+        groups = [g for g, name in names.items() if name not in self.done and self.recall.due(name)]
         for done, (group_id, future) in enumerate(self.each("members", groups, self.members_page, decode_page), 1):
             yield from self.scope(Scope.members(group_id), partial(self.members_of, group_id, future))
             self.progress("members", done, len(groups))
@@ -120,10 +121,11 @@ class SchoolPolling(Polling):
         ask: Callable[[int], Ask],
         size: int,
         first: Future[Answer[Page | list[Raw]]] | None = None,
+        start: int = 1,
     ) -> Iterator[tuple[int, list[Raw], Meta]]:
         """Every page, by what each says of the total: a list may grow or shrink while it is read."""
-        total = 1
-        upcoming = 1 if first is None else 2
+        total = start
+        upcoming = start if first is None else 2
 
         def following() -> Ask | None:
             nonlocal upcoming
@@ -135,14 +137,14 @@ class SchoolPolling(Polling):
 
         later = (future for _, future in self.reader.ahead(following, decode_page))
         before: list[bytes] = []
-        for number, future in enumerate(chain(() if first is None else (first,), later), 1):
+        for number, future in enumerate(chain(() if first is None else (first,), later), start):
             page = self.got(part, kind, future.result())
             data, meta = self.records(page, ask(number).path), meta_of(page, ask(number))
             total, ends = meta.totalPages, [hashlib.sha256(raw).digest() for raw in (*data[:1], *data[-1:])]
             if first is None and meta.totalItems is not None:
                 self.proof.totals[kind] = meta.totalItems
             if number <= total:
-                _refuse_repeated(ask(number), meta, number, repeated=number > 1 and ends == before)
+                _refuse_repeated(ask(number), meta, number, repeated=number > start and ends == before)
                 _expect_full(part, meta, number, len(data), size)
             if number <= total or ends != before:
                 yield number, data, meta

@@ -73,6 +73,8 @@ class Polling:
         self.over_for: Cause | None = None
         self.ids: set[int] = set()  # hashes of the ids that were decoded: less memory than the ids
         self.disbelief: str | None = None  # why a 404 proves nothing
+        self.cut_off = False  # a scope broke off by what may be over soon
+        self.done: frozenset[str] = frozenset()  # scopes that were read before the poll was cut off
         self.digests_hold = True  # False: a record means something else once the other scopes can be read
 
     # what a source fills in
@@ -96,7 +98,9 @@ class Polling:
     # scopes
 
     def scope(self, name: str, work: Callable[[Part], Iterator[Batch]]) -> Iterator[Batch]:
-        """Exactly one end for every scope, whatever happens in it."""
+        """Exactly one end for every scope, whatever happens in it. What an earlier part read whole has ended."""
+        if name in self.done:
+            return
         if self.over is not None:
             yield ScopeEnded(name, Outcome.FAILED, f"{NOT_READ}{self.over}", self.over_for)
             return
@@ -108,6 +112,7 @@ class Polling:
             if isinstance(error, AuthError | Unreachable):
                 self.over, self.over_for = str(error), part.cause
             part.fault(str(error))
+            self.cut_off = self.cut_off or error.passing or isinstance(error, AuthError)
         yield part.ended(name)
 
     # accounts
@@ -213,6 +218,7 @@ class Polling:
 
     def count(self, kind: str, records: int) -> None:
         self.proof.records[kind] = self.proof.records.get(kind, 0) + records
+        self.reader.took(records)
 
 
 def whole(body: bytes) -> bytes:

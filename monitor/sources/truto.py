@@ -34,7 +34,7 @@ from monitor.domain.reading import (
     ScopeEnded,
 )
 from monitor.errors import SourceError
-from monitor.sources.http import Ask, Inline, RateGate, Reader, Refused, open_client
+from monitor.sources.http import Ask, Caps, Inline, RateGate, Reader, Refused, open_client
 from monitor.sources.learnworlds_pages import SchoolPolling
 from monitor.sources.learnworlds_records import KEPT_FIELDS, decode_member
 from monitor.sources.scopes import Part, decoded, silent
@@ -95,6 +95,7 @@ class Truto:
         transport: httpx.BaseTransport | None = None,
         progress: Progress | None = None,
         gate: RateGate | None = None,
+        caps: Caps | None = None,
         pool: Pool = ThreadPoolExecutor,
     ) -> None:
         """`mcp_url` lies below `url`, since the token is sent there."""
@@ -103,6 +104,7 @@ class Truto:
         self._path = urlsplit(self._mcp).path
         self._token = TrutoToken(token, self._mcp, self._path.rpartition("/")[2])
         self._clock, self._gate = clock, gate or RateGate(clock, *rate)
+        self._caps = caps
         self._transport, self._pool, self._ahead = transport, pool, max(1, pages_ahead)
         self._settings = Settings(
             integrated_account,
@@ -142,7 +144,7 @@ class Truto:
                 client.event_hooks = {"response": [partial(_keep_session, client)]}
             reader = Reader(
                 client, self._gate, self._clock, proof, base=self._url, credentials=self._token,
-                explain=self._token.explain, pool=pool, ahead=self._ahead,
+                explain=self._token.explain, pool=pool, ahead=self._ahead, caps=self._caps,
             )  # fmt: skip
             try:
                 yield reader

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Engine, func, select
 
 from monitor.domain.change import Seen
+from monitor.domain.reading import Sizes
 from monitor.store.engine import reading, writing
 from monitor.store.tables import AccountRow, ChangeRow, GroupRow, RoleRow, ScopeRow, SnapshotRow, SourceRow, moment
 
@@ -43,6 +44,13 @@ def source_facts(engine: Engine, source_id: int) -> SourceFacts:
         row = connection.execute(select(SOURCES).where(SOURCES.c.id == source_id)).one()
     read = {family: moment(at) for family, at in (row.scopes_read or {}).items()}
     return SourceFacts(row.watched_since, row.reader, {f: at for f, at in read.items() if at is not None})
+
+
+def scopes_read(engine: Engine, name: str) -> Mapping[str, datetime]:
+    """By family of scopes, when the last poll that read it began."""
+    with reading(engine) as connection:
+        found = connection.execute(select(SOURCES.c.id).where(SOURCES.c.name == name)).scalar()
+    return {} if found is None else source_facts(engine, int(found)).scopes_read
 
 
 def last_outcome(engine: Engine, source_id: int, lane: str = "full") -> str | None:
@@ -88,6 +96,44 @@ def is_watched(engine: Engine, name: str) -> bool:
     with reading(engine) as connection:
         query = select(SOURCES.c.id).where(SOURCES.c.name == name, SOURCES.c.watched_since.is_not(None))
         return connection.execute(query).scalar() is not None
+
+
+def sizes(engine: Engine, name: str) -> Sizes:
+    """How much of everything is recorded of a source; of one that was never polled, nothing."""
+    with reading(engine) as connection:
+        source = connection.execute(select(SOURCES.c.id).where(SOURCES.c.name == name)).scalar()
+        if source is None:
+            return Sizes()
+        row = connection.exec_driver_sql(
+            """SELECT count(*), coalesce(sum(coalesce(privileged, 0)), 0),
+                      coalesce(sum(coalesce(status = 'suspended', 0)), 0),
+                      coalesce(sum(privileged AND level IN ('seat_manager', 'user')
+                                   AND coalesce(status, '') <> 'suspended'), 0)
+               FROM accounts WHERE source_id = ? AND valid_to IS NULL""",
+            (source,),
+        ).one()
+        groups = connection.exec_driver_sql(
+            """SELECT (SELECT count(*) FROM grants g WHERE g.source_id = t.source_id AND g.kind = 'member'
+                       AND g.entitlement_id = t.group_id AND g.valid_to IS NULL)
+               FROM groups t WHERE t.source_id = ? AND t.valid_to IS NULL""",
+            (source,),
+        )
+        return Sizes(row[0], row[1], row[2], row[3], tuple(r[0] for r in groups))
+
+
+def most_asked(engine: Engine, name: str, within: int = 50) -> dict[str, int]:
+    """By scope, how many requests one of the latest whole polls asked for at the most."""
+    query = (
+        select(SNAPSHOTS.c.proof).join(SOURCES, SOURCES.c.id == SNAPSHOTS.c.source_id)
+        .where(SOURCES.c.name == name, SNAPSHOTS.c.lane == "full", SNAPSHOTS.c.outcome == "complete")
+        .order_by(SNAPSHOTS.c.id.desc()).limit(within)
+    )  # fmt: skip
+    found: dict[str, int] = {}
+    with reading(engine) as connection:
+        for (proof,) in connection.execute(query):
+            for scope, number in (proof or {}).get("asked", {}).items():
+                found[scope] = max(number, found.get(scope, 0))
+    return found
 
 
 def snapshots(engine: Engine, source: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:

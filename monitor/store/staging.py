@@ -27,6 +27,8 @@ from monitor.domain.reading import (
     Lane,
     MembersRead,
     Outcome,
+    PageRead,
+    Resumed,
     RolesRead,
     Scope,
     ScopeEnded,
@@ -107,6 +109,8 @@ class Staging:
         self.db.executescript(SCHEMA)
         self.began = self._latest_snapshot() if path is not None else 0
         self.known_digests = self._load_digests() if known is None else known
+        self._seen: list[bytes] = []  # digests that were known, since they were last asked for
+        self.resumed: Resumed | None = None
         self.roles: dict[str, Role] = {}
         self.groups: dict[str, Group] = {}
         self.managers: list[Grant] = []
@@ -148,7 +152,20 @@ class Staging:
             self.known_digests.remove(raw_digest)
         except KeyError:
             return False
+        self._seen.append(raw_digest)
         return True
+
+    def take_seen(self) -> bytes:
+        """Digests of the records that were known since this was last asked."""
+        seen, self._seen = b"".join(self._seen), []
+        return seen
+
+    def recall_seen(self, seen: bytes) -> None:
+        """As if these records had been shown to this poll."""
+        self.known_digests.difference_update(seen[i : i + 16] for i in range(0, len(seen), 16))
+
+    def earlier_part(self) -> Resumed | None:
+        return self.resumed
 
     def missing(self, limit: int) -> tuple[list[str], int]:
         found = self._not_shown()
@@ -227,12 +244,15 @@ class Staging:
                 self._add_members(group_id, ids)
             case DetailsRead(assigned):
                 self.assigned += assigned
+            case PageRead():
+                pass
             case ScopeEnded(name):
                 self.scopes[name] = batch
 
     def _add_accounts(self, seen: Iterable[SeenAccount]) -> None:
         state = "new" if self.quiet and self.is_first else None
         rows = [(*self.row(s), state) for s in seen]
+        self.known_digests.difference_update(s.raw_digest for s in seen)
         self.db.execute("BEGIN")
         self.db.executemany(INSERT, rows)
         self.db.execute("COMMIT")

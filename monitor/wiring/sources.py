@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from monitor.config import (
+    CapsConfig,
     Config,
     FileSource,
     LearnWorldsSource,
@@ -20,11 +23,14 @@ from monitor.cycle import Watched
 from monitor.domain.limits import Limit
 from monitor.domain.reading import Clock, Progress, Source, WithFastLane
 from monitor.errors import ConfigError, SourceError
-from monitor.sources.gate import SharedGate
 from monitor.sources.http import sanitised
 from monitor.sources.rows import Columns
 from monitor.sources.unread import Unread
 from monitor.wiring.secrets import secret
+
+if TYPE_CHECKING:
+    from monitor.sources.gate import SharedGate
+    from monitor.sources.http import Caps
 
 # A number moves when its kind starts to read the same records in another way: then every record is read anew.
 READERS = {"learnworlds": "1", "truto": "1", "scim": "1", "file": "1", "sql": "1", "python": "1"}
@@ -49,7 +55,14 @@ def watched(
         fast_every=fast_every.total_seconds() if fast_every else None, slow=_slow(source),
         has_flags=source.kind in ("learnworlds", "truto"),
         blind_after=source.blind_after.total_seconds() if source.blind_after else None,
+        resume_within=getattr(source, "resume_within", timedelta(0)).total_seconds(), asks=_asks(source),
     )  # fmt: skip
+
+
+def _asks(source: SourceConfig) -> str:
+    """Digest of the settings that decide what is asked for, and of whom."""
+    decides = [getattr(source, n, None) for n in ("url", "client_id", "members", "role_details", "seats")]
+    return hashlib.sha256(repr(decides).encode()).hexdigest()[:16]
 
 
 def _slow(source: SourceConfig) -> dict[str, float]:
@@ -58,8 +71,16 @@ def _slow(source: SourceConfig) -> dict[str, float]:
     return {family: every.total_seconds() for family, every in found.items() if every}
 
 
+def _caps(caps: CapsConfig) -> Caps:
+    from monitor.sources.http import Caps
+
+    return Caps(caps.pages, caps.records, caps.megabytes, caps.time.total_seconds())
+
+
 def gate(clock: Clock, rate: tuple[int, float], folder: Path, *system: str) -> SharedGate:
     """One for all that is asked of one system for one client, in every process that uses this folder."""
+    from monitor.sources.gate import SharedGate
+
     mark = hashlib.sha256("\0".join(system).encode()).hexdigest()[:12]
     return SharedGate(clock, *rate, folder / f".rate-{mark}")
 
@@ -116,6 +137,7 @@ def _learnworlds(
         read_details=source.role_details,
         progress=progress,
         gate=gate(clock, source.rate, folder, source.url.rstrip("/"), source.client_id),
+        caps=_caps(source.caps),
     )
 
 
@@ -163,6 +185,7 @@ def _truto(
         read_details=source.role_details,
         progress=progress,
         gate=gate(clock, source.rate, folder, url, source.integrated_account_id or mcp_url or ""),
+        caps=_caps(source.caps),
     )
 
 

@@ -24,6 +24,7 @@ from monitor.cli.app import Exit, app, main, register
 from monitor.config import SOURCES as KINDS
 from monitor.config import (
     BusinessHoursConfig,
+    CapsConfig,
     ColumnNames,
     Config,
     ConsoleReceiver,
@@ -207,6 +208,15 @@ def test_every_limit_is_documented_with_its_default() -> None:
     assert list(shown) == list(Limits.model_fields) == list(quarantine.LIMITS)
     example = next(s for s in tomllib.loads(uncommented())["sources"] if "limits" in s)
     assert list(example["limits"]) == list(Limits.model_fields)
+
+
+def test_every_cap_is_documented_with_its_default() -> None:
+    """In sources.md and in the example."""
+    rows = [line.split("|")[1:3] for line in between(SOURCES, "caps").splitlines()[2:]]
+    shown = tomllib.loads("\n".join(f"{name.strip(' `')} = {value.strip(' `')}" for name, value in rows))
+    assert CapsConfig.model_validate(shown) == CapsConfig()
+    assert list(shown) == list(CapsConfig.model_fields)
+    assert all(list(s["caps"]) == list(shown) for s in tomllib.loads(uncommented())["sources"] if "caps" in s)
 
 
 def test_every_setting_is_documented() -> None:
