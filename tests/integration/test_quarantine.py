@@ -102,7 +102,7 @@ class TestDoubt:
         assert result.snapshot.outcome is Outcome.QUARANTINED
         assert record_of(bench) == before
         assert (kept(bench), bench.rows("SELECT * FROM quarantine")) == ([], [])
-        assert told(bench) == ["little could not be read whole: the poll was quarantined"]
+        assert told(bench) == ["little could not be believed: the poll is quarantined"]
 
     def test_within_the_limits_a_poll_is_believed(self, bench: Bench) -> None:
         """Two of ten may go: that is exactly the share."""
