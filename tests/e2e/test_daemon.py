@@ -133,7 +133,7 @@ def test_a_restart_with_a_faulty_rule_goes_on_with_the_last_good_set(tmp_path: P
     rule.write_text(rule.read_text().replace("match", "mtach"))
     with running(tmp_path) as (watch, _, until, _school):
         until("delivered")
-        assert watch.messages()[-1]["content"]["message"] == "The rules were not taken over: 2 faults"
+        assert watch.messages()[-1]["content"]["message"] == "The rules were not taken over: 1 fault"
 
 
 def test_two_processes_do_not_poll_one_source(tmp_path: Path) -> None:
