@@ -136,6 +136,11 @@ class Parts:
     at: Callable[[str], None] = lambda _step: None  # a fault hook: tests stop the process at any step
     owner: str = field(default_factory=lambda: secrets.token_hex(4))  # who holds a lease
 
+    @property
+    def living(self) -> frozenset[str]:
+        """Receivers that keep one message a finding up to date."""
+        return frozenset(name for name, manner in self.manners.items() if manner.living)
+
 
 @dataclass(frozen=True)
 class CycleResult:
@@ -690,7 +695,10 @@ def tell(
     with reading(parts.engine) as connection:
         opened = (e.finding.fingerprint for e in events if e.kind is EventKind.OPENED)
         reopened = findings.seen_before(connection, opened)
+        ids = [e.finding.id for e in events if e.finding.id is not None]
+        living = outbox.living(connection, ids, parts.living)
     yield from route.of_events(events, rules, routes, reopened, now, parts.storm_limit)
+    yield from route.of_updates(events, rules, reopened, living, now, parts.storm_limit)
     if snapshot.baseline and not watched.authority:
         for note in route.baseline(_baseline(judged.existing, events), routes, source, _totals(staging), now):
             yield note, None

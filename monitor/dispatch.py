@@ -155,7 +155,8 @@ def because_of(
 ) -> Iterator[Notification]:
     """A refused message goes to the fallback, and somebody hears that it was refused, or that nothing goes through."""
     fallback = parts.manners.get(note.receiver, Manner()).fallback
-    if receipt.sending is Sending.REJECTED and fallback is not None and note.reason is not Reason.TEST:
+    ours_alone = note.reason in (Reason.TEST, Reason.UPDATED)
+    if receipt.sending is Sending.REJECTED and fallback is not None and not ours_alone:
         yield from _said(parts, [readdressed(note, fallback, refused_by=note.lane)])
     others = [fallback] if fallback is not None else _others(parts, note.receiver)
     yield from _said(parts, list(_trouble(note, receipt, before, known, others, now)))

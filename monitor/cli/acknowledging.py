@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from monitor import wiring
+from monitor.acting import act
 from monitor.cli.clock import SystemClock
 from monitor.config import Config
 from monitor.decide.reconcile import acknowledged
-from monitor.domain.finding import Finding, FindingStatus
+from monitor.domain.finding import Event, Finding, FindingStatus
 from monitor.errors import ConfigError
 from monitor.store import findings as store
-from monitor.store import queries
-from monitor.store.engine import reading, writing
+from monitor.store.engine import reading
 
 
 def acknowledge_finding(config: Config, fingerprint: str, by: str) -> Finding:
@@ -22,10 +22,14 @@ def acknowledge_finding(config: Config, fingerprint: str, by: str) -> Finding:
         found = _one(
             store.load(connection, store.FINDINGS.c.fingerprint.startswith(fingerprint, autoescape=True)), fingerprint
         )
-    event = acknowledged(found, rules.get(found.rule), by, now)
-    source_id = queries.source_id(engine, found.source, "")
-    with writing(engine) as connection:
-        store.apply(connection, [event], source_id, found.snapshot, now)
+
+    def decide(newest: Finding | None) -> Event:
+        waiting = _one([newest] if newest else [], fingerprint)
+        return acknowledged(waiting, rules.get(waiting.rule), by, now)
+
+    living = wiring.living(config)
+    event = act(engine, found.fingerprint, decide, rules, living, now)
+    assert event is not None
     return event.finding
 
 

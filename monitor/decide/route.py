@@ -58,9 +58,7 @@ def of_events(
 ) -> Iterator[tuple[Notification, str | None]]:  # fmt: skip
     """Notifications about single findings, with the fingerprint each belongs to. When one rule has more than
     `storm_limit` to say for one reason, that is one message with the list."""
-    told = [(event, reason) for event in events if (reason := why(event, reopened)) is not None]
-    counts = Counter((event.finding.rule, reason) for event, reason in told)
-    storms = {key for key, number in counts.items() if storm_limit is not None and number > storm_limit}
+    told, storms = _told(events, reopened, storm_limit)
     for event, reason in told:
         found = event.finding
         if (found.rule, reason) in storms:
@@ -72,6 +70,15 @@ def of_events(
     for rule, reason in sorted(storms):
         held = [event.finding for event, why_told in told if (event.finding.rule, why_told) == (rule, reason)]
         yield from ((note, None) for note in _storm(rule, reason, held, rules, routes, now))
+
+
+def _told(
+    events: Iterable[Event], reopened: frozenset[str], storm_limit: int | None
+) -> tuple[list[tuple[Event, Reason]], set[tuple[str, Reason]]]:
+    """What is told and why; and the rules and reasons of which there is too much to be told one by one."""
+    told = [(event, reason) for event in events if (reason := why(event, reopened)) is not None]
+    counts = Counter((event.finding.rule, reason) for event, reason in told)
+    return told, {key for key, number in counts.items() if storm_limit is not None and number > storm_limit}
 
 
 def _storm(
@@ -120,6 +127,50 @@ def why(event: Event, reopened: frozenset[str]) -> Reason | None:
     if event.kind is EventKind.VERDICT and event.was is Verdict.EXEMPT and found.verdict is Verdict.FINDING:
         return Reason.REOPENED
     return None
+
+
+def of_updates(
+    events: Sequence[Event], rules: Mapping[str, Rule], reopened: frozenset[str], living: Mapping[int, Sequence[str]],
+    now: datetime, storm_limit: int | None = None,
+) -> Iterator[tuple[Notification, str | None]]:  # fmt: skip
+    """What messages that are kept up to date show although it is not told, or told as one of many.
+
+    `living`: their receivers, by finding.
+    """
+    _, storms = _told(events, reopened, storm_limit)
+    for event in events:
+        found, reason = event.finding, why(event, reopened)
+        one_of_many = reason is not None and (found.rule, reason) in storms
+        if found.id is None or not ((moved(event) and reason is None) or one_of_many):
+            continue
+        key = (
+            f"finding:{found.fingerprint}:{present.rfc3339(found.opened_at)}:{present.rfc3339(now)}:{event.kind.value}"
+        )
+        content = {"finding": present.told(found, rules.get(found.rule)), "happened": happened(event)}
+        for receiver in living.get(found.id, ()):
+            yield (
+                notification(receiver, Reason.UPDATED, key, found.title, found.source, now, content),
+                found.fingerprint,
+            )
+
+
+def moved(event: Event) -> bool:
+    """Whether a message about the finding would read otherwise after this."""
+    if event.finding.draft or event.kind is EventKind.OPENED:
+        return False
+    exempt = event.finding.verdict is Verdict.EXEMPT or event.was is Verdict.EXEMPT
+    return exempt if event.kind is EventKind.VERDICT else event.kind is not EventKind.EDITED
+
+
+def happened(event: Event) -> str:
+    """One line of a finding's history."""
+    found, by = event.finding, f" by {event.by}" if event.by else ""
+    if event.kind is EventKind.RESOLVED:
+        return f"{found.resolution or 'over'}: {found.resolution_detail or 'no longer holds'}"
+    if event.kind is EventKind.VERDICT:
+        until = f" until {found.exempt_until:%Y-%m-%d}" if found.exempt_until else ""
+        return f"exempt{until}" + (f": {event.detail}" if event.detail else "")
+    return f"{event.kind.value}{by}" + (f": {event.detail}" if event.detail else "")
 
 
 def told(found: Finding) -> str:

@@ -36,7 +36,7 @@ SHOWN = 12  # lines of a list that a message shows; the rest is in the attached 
 LONGEST = 1_000_000  # characters of a rendered message: beyond it a template runs wild
 _LONGEST_REPEAT = 10_000
 T = TypeVar("T")
-_FINDING = (Reason.OPENED, Reason.REOPENED, Reason.RESOLVED)
+_FINDING = (Reason.OPENED, Reason.REOPENED, Reason.RESOLVED, Reason.UPDATED)
 
 
 def for_slack(value: Any) -> str:
@@ -112,9 +112,13 @@ class Renderer:
         """A whole page with its styles inside the elements, and nothing to be loaded from elsewhere."""
         return self._or_shipped(lambda r: r._page(notification, attached))
 
-    def slack(self, notification: Notification, *, attached: bool = False) -> dict[str, Any]:
-        """{text, blocks}, within Slack's limits."""
-        return self._or_shipped(lambda r: r._blocks(notification, attached))
+    def slack(self, notification: Notification, *, attached: bool = False, folded: bool = False) -> dict[str, Any]:
+        """{text, blocks}, within Slack's limits. `folded`: the evidence goes into the message's thread."""
+        return self._or_shipped(lambda r: r._blocks(notification, attached, folded))
+
+    def slack_thread(self, part: str, notification: Notification) -> dict[str, Any]:
+        """What goes into the thread of a message about a finding: its `evidence`, or a line of its `history`."""
+        return self._or_shipped(lambda r: r._payload(f"slack/{part}.json.j2", notification))
 
     def webhook(
         self, name: str, notification: Notification, values: Mapping[str, str], secrets: Mapping[str, str]
@@ -128,7 +132,8 @@ class Renderer:
         ways += [partial(self._body, name, values=_ANY, secrets=_ANY) for name in self.webhooks()]
         faults: dict[str, None] = {}
         for notification in samples():
-            for way in ways:
+            of_finding = [partial(self._payload, f"slack/{p}.json.j2") for p in ("evidence", "history")]
+            for way in ways + (of_finding if notification.reason in _FINDING else []):
                 try:
                     way(notification)
                 except TemplateFault as fault:
@@ -171,9 +176,13 @@ class Renderer:
         page = self._render(self._html, f"email/{_stem(notification)}.html.j2", notification, attached)
         return self._inliner.inline(page)
 
-    def _blocks(self, notification: Notification, attached: bool = False) -> dict[str, Any]:
-        name = f"slack/{_stem(notification)}.json.j2"
-        payload = self._json(name, self._render(self._slack, name, notification, attached))
+    def _blocks(self, notification: Notification, attached: bool = False, folded: bool = False) -> dict[str, Any]:
+        return self._payload(f"slack/{_stem(notification)}.json.j2", notification, attached, folded)
+
+    def _payload(
+        self, name: str, notification: Notification, attached: bool = False, folded: bool = False
+    ) -> dict[str, Any]:
+        payload = self._json(name, self._render(self._slack, name, notification, attached, {"folded": folded}))
         if not isinstance(payload, dict) or not isinstance(payload.get("blocks", []), list):
             raise TemplateFault(f"{self._path(name)}: must be a JSON object with `text` and a list `blocks`")
         return blocks.fit(payload)

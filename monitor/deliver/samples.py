@@ -20,6 +20,8 @@ FINDING: dict[str, Any] = {
     "verdict": "finding",
     "exempt_until": None,
     "silenced_until": None,
+    "acknowledged_at": None,
+    "acknowledged_by": None,
     "source": "acme-school",
     "subject": {
         "kind": "account",
@@ -64,6 +66,10 @@ RESOLVED: dict[str, Any] = FINDING | {
     "resolution_detail": "no longer holds: account.is_admin",
     "open_for": 273600.0,
 }
+ACKNOWLEDGED: dict[str, Any] = FINDING | {
+    "status": "acknowledged", "opened_at": "2026-11-23T22:10:00Z", "acknowledged_at": _AT,
+    "acknowledged_by": "dana@example.test",
+}  # fmt: skip
 _EACH = (("critical", 2), ("high", 7), ("medium", 12), ("low", 10))
 _PEOPLE = ("Ann Bee", "Bo Dahl", "Cleo Ek", "Dina Falk", "Edo Gil", "Fay Holm", "Gus Ito", "Hal Jones", "Ida Kuhn")
 _RULES = {
@@ -153,6 +159,11 @@ _CONTENTS: dict[Reason, Callable[[], dict[str, Any]]] = {
     Reason.OPENED: lambda: {"title": FINDING["title"], "finding": FINDING},
     Reason.REOPENED: lambda: {"title": FINDING["title"], "finding": FINDING},
     Reason.RESOLVED: lambda: {"title": FINDING["title"], "finding": RESOLVED},
+    Reason.UPDATED: lambda: {
+        "title": FINDING["title"],
+        "finding": ACKNOWLEDGED,
+        "happened": "acknowledged by dana@example.test",
+    },
     Reason.BASELINE: _baseline,
     Reason.CHANGES: lambda: {"title": "4 changes in acme-school", "changes": _CHANGES},
     Reason.DIGEST: _digest,
@@ -172,6 +183,12 @@ def samples() -> Iterator[Notification]:
         "subject": {"kind": "source", "id": "acme-school", "email": None, "name": None},
     }  # fmt: skip
     yield sample(Reason.OPENED, finding=bare)
+    until = {"status": "open", "acknowledged_at": None}
+    silenced = ACKNOWLEDGED | until | {"silenced_until": "2026-11-30T08:00:00Z"}
+    yield sample(Reason.UPDATED, finding=silenced, happened="silenced until 2026-11-30 by dana@example.test")
+    exempt = ACKNOWLEDGED | until | {"verdict": "exempt", "exempt_until": "2027-03-31T00:00:00Z"}
+    yield sample(Reason.UPDATED, finding=exempt, happened="exempt until 2027-03-31")
+    yield sample(Reason.UPDATED, finding=RESOLVED, happened="gone")
     yield sample(Reason.RESOLVED, finding=RESOLVED | {"resolution": "gone", "resolution_detail": None, "owner": ""})
     nothing = "0 findings existed in acme-school before we looked"
     yield sample(Reason.BASELINE, findings=[], counts={}, accounts=0, privileged=0, title=nothing)

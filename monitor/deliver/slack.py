@@ -1,4 +1,7 @@
-"""Slack, through a bot's token: exactly once, since a message can be found again by its metadata."""
+"""Slack, through a bot's token: exactly once, since a message can be found again by its metadata.
+
+A finding has one message that is kept up to date, with its evidence and its history in the thread.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,13 @@ from typing import Any
 
 from monitor.deliver.attachment import attachment, rows
 from monitor.deliver.render import SHOWN, Renderer
-from monitor.deliver.slack_errors import OPERATOR, PAYLOAD, classify, code_of
+from monitor.deliver.slack_errors import NO_MESSAGE, OPERATOR, PAYLOAD, classify, code_of
 from monitor.deliver.slack_http import Web
-from monitor.domain.message import Notification, Receipt, Sending
+from monitor.domain.message import Notification, Reason, Receipt, Sending
 from monitor.errors import MonitorError
 
 EVENT = "access_monitor_notification"
+THREAD_EVENT = "access_monitor_history"  # never taken for the message itself, also when it is broadcast
 _MARGIN = timedelta(seconds=120)  # the clocks of Slack and of this host may differ
 _PAGES = 20  # of 200 messages: a channel busier than that since the first attempt cannot be searched
 _PERSON = re.compile(r"[UW][A-Z0-9]{7,}")
@@ -35,8 +39,16 @@ class SlackBot:
         self._id = channel if _CONVERSATION.fullmatch(channel) else ""
 
     def send(self, notification: Notification) -> Receipt:
+        where = self._living(notification)
+        if where is not None:
+            receipt = self._update(notification, *where)
+            if receipt is not None:
+                return receipt
+        return self._anew(notification)
+
+    def _anew(self, notification: Notification) -> Receipt:
         listed = rows(notification) > SHOWN
-        said = self.renderer.slack(notification, attached=listed)
+        said = self.renderer.slack(notification, attached=listed, folded=_has_evidence(notification))
         try:
             posted = self._post(notification, said)
             detail = ""
@@ -52,17 +64,100 @@ class SlackBot:
         self._id = self._id or (where if _CONVERSATION.fullmatch(where) else "")
         if listed:
             detail = "; ".join(filter(None, (detail, self._attach(notification, where, ts))))
-        return Receipt(Sending.SENT, detail, ts)
+        if _has_evidence(notification):
+            detail = "; ".join(filter(None, (detail, self._fold(notification, where, ts))))
+        return Receipt(Sending.SENT, detail, f"{where}/{ts}")
+
+    def _living(self, notification: Notification) -> tuple[str, str] | None:
+        """Channel and ts of the message that this finding has; None when it has none in the channel of the config."""
+        where, _, ts = notification.latest.partition("/")
+        moved = bool(_CONVERSATION.fullmatch(self.channel)) and where != self.channel
+        return (where, ts) if ts and "finding" in notification.content and not moved else None
+
+    def _update(self, notification: Notification, where: str, ts: str) -> Receipt | None:
+        """Brings the message up to date, then adds a line to its thread. None: there is no such message any more."""
+        said = self.renderer.slack(notification, folded=True)
+        manners: Answer = {
+            "parse": "none",
+            "link_names": False,
+        }  # given again: Slack takes its own defaults for what is absent
+        try:
+            self.client.chat_update(channel=where, ts=ts, text=said["text"], blocks=said["blocks"], **manners)
+        except Exception as error:  # the client raises what urllib and json raise; the table says what each means
+            if code_of(error) in NO_MESSAGE:
+                return None
+            if code_of(error) not in PAYLOAD:
+                return classify(error)
+            try:
+                self.client.chat_update(channel=where, ts=ts, text=said["text"], blocks=[], **manners)
+            except Exception as second:
+                return classify(second)
+        return self._history(notification, where, ts)
+
+    def _history(self, notification: Notification, where: str, ts: str) -> Receipt:
+        said = self.renderer.slack_thread("history", notification)
+        again = notification.reason is Reason.REOPENED
+        loud = again and notification.content["finding"]["severity"] in ("high", "critical")
+        try:
+            self._reply(notification, where, ts, said["text"], reply_broadcast=loud)
+        except Exception as error:
+            receipt = classify(error)
+            if receipt.sending is not Sending.REJECTED:
+                return receipt  # bringing it up to date once more does no harm; the line is asked for first
+            return Receipt(Sending.SENT, f"no line in the thread: {receipt.detail}", f"{where}/{ts}")
+        return Receipt(Sending.SENT, "brought up to date", f"{where}/{ts}")
+
+    def _fold(self, notification: Notification, where: str, ts: str) -> str:
+        """Puts the evidence into the thread; into the message itself when that fails."""
+        said = self.renderer.slack_thread("evidence", notification)
+        try:
+            self._reply(notification, where, ts, said["text"], blocks=said["blocks"])
+        except Exception as error:
+            detail = f"the evidence is not in the thread: {classify(error).detail}"
+            whole = self.renderer.slack(notification)
+            try:
+                self.client.chat_update(channel=where, ts=ts, text=whole["text"], blocks=whole["blocks"], parse="none")
+            except Exception as second:
+                return f"{detail}; nor in the message: {classify(second).detail}"
+            return detail
+        return ""
+
+    def _reply(self, notification: Notification, where: str, ts: str, text: str, **how: Any) -> None:
+        metadata = {"event_type": THREAD_EVENT, "event_payload": {"outbox_id": notification.id}}
+        self.client.chat_postMessage(
+            channel=where, thread_ts=ts, text=text, metadata=metadata, parse="none", link_names=False,
+            unfurl_links=False, unfurl_media=False, **how,
+        )  # fmt: skip
 
     def find(self, notification: Notification) -> str | None:
         """Raises MonitorError while Slack cannot be asked; None when it never can be, for this app or this channel."""
+        where = self._living(notification)
+        if where is not None and self._line_there(notification, *where):
+            return notification.latest
         message = self._search(notification)
         if message is None:
             return None
         ts = str(message["ts"])
+        if _has_evidence(notification) and not message.get("reply_count"):
+            self._fold(notification, self._id, ts)
         if rows(notification) > SHOWN and not message.get("reply_count"):
             self._attach(notification, self._id, ts)  # the attempt ended between the message and its list
-        return ts
+        return f"{self._id}/{ts}"
+
+    def _line_there(self, notification: Notification, where: str, ts: str) -> bool:
+        asked = {"channel": where, "ts": ts, "include_all_metadata": True, "limit": 200}
+        try:
+            replies = self._pages("conversations.replies", "messages", asked)
+            return any(_is(m, notification, THREAD_EVENT) for m in replies)
+        except Exception as error:
+            return self._never(error)
+
+    def _never(self, error: Exception) -> bool:
+        """False: Slack will never say whether it has something. Raises MonitorError when it may later."""
+        receipt = classify(error)
+        if receipt.sending in (Sending.PAUSED, Sending.REJECTED):
+            return False
+        raise MonitorError(f"cannot ask Slack whether it has the message: {receipt.detail}") from error
 
     def check(self) -> str | None:
         try:
@@ -123,10 +218,8 @@ class SlackBot:
             messages = self._pages("conversations.history", "messages", asked) if where else iter(())
             return next((m for m in messages if _is(m, notification)), None)
         except Exception as error:  # the client raises what urllib and json raise; the table says what each means
-            receipt = classify(error)
-            if receipt.sending in (Sending.PAUSED, Sending.REJECTED):
-                return None
-            raise MonitorError(f"cannot ask Slack whether it has the message: {receipt.detail}") from error
+            self._never(error)
+            return None
 
     def _conversation(self) -> str:
         """The channel's id, or nothing: posting takes a name, everything else does not."""
@@ -160,9 +253,13 @@ def _manners(notification: Notification) -> Answer:
     }  # fmt: skip
 
 
-def _is(message: Answer, notification: Notification) -> bool:
+def _has_evidence(notification: Notification) -> bool:
+    return bool(notification.content.get("finding", {}).get("evidence"))
+
+
+def _is(message: Answer, notification: Notification, event: str = EVENT) -> bool:
     metadata = message.get("metadata") or {}
     return (
-        metadata.get("event_type") == EVENT
+        metadata.get("event_type") == event
         and (metadata.get("event_payload") or {}).get("outbox_id") == notification.id
     )

@@ -39,11 +39,12 @@ PAYLOAD = frozenset({
     "invalid_array_arg", "invalid_charset", "invalid_post_type", "missing_post_type",
     "metadata_must_be_sent_from_app",
 })  # fmt: skip
+NO_MESSAGE = frozenset({"message_not_found", "thread_not_found", "cant_update_message", "edit_window_closed"})
 _MEANS = {
     **dict.fromkeys(WAIT | AGAIN, Sending.LATER),
     **dict.fromkeys(PERHAPS, Sending.UNCERTAIN),
     **dict.fromkeys(OPERATOR, Sending.PAUSED),
-    **dict.fromkeys(DESTINATION | PAYLOAD, Sending.REJECTED),
+    **dict.fromkeys(DESTINATION | PAYLOAD | NO_MESSAGE, Sending.REJECTED),
 }
 _ADVICE = {
     "invalid_auth": "the token is not valid: install the app again and put its new bot token where the config says",

@@ -24,7 +24,7 @@ from monitor.domain.message import Notification, Reason, Receipt, Sending
 from monitor.errors import TemplateFault
 
 Format = Literal["json", "cloudevents", "template"]
-_FINDING = (Reason.OPENED, Reason.REOPENED, Reason.RESOLVED)
+_FINDING = (Reason.OPENED, Reason.REOPENED, Reason.RESOLVED, Reason.UPDATED)
 _OPERATOR = frozenset({401, 403, 404, 405, 407})  # of the config and not of this message: everything waits
 _BUSY = frozenset({408, 425, 429})
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

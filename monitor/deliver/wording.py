@@ -87,6 +87,12 @@ def about(subject: Mapping[str, Any]) -> str:
     return " · ".join(str(k) for k in known if k and k != who(subject))
 
 
+def seen(evidence: Any) -> str:
+    """What was seen, in one line: "level user, is admin yes"."""
+    facts = {name: fact for e in evidence for name, fact in e["facts"].items()}
+    return ", ".join(f"{words(name.partition('.')[2] or name)} {value(fact)}" for name, fact in facts.items())
+
+
 def cut(text: Any, most: int = 120) -> str:
     """Shortened visibly; keeps line breaks that are meant."""
     return Lines(shortened(lines(text), most)) if isinstance(text, Lines) else shortened(one_line(str(text)), most)
@@ -163,5 +169,5 @@ def plural(number: Any, one: str, many: str | None = None) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     "mark": mark, "colour": colour, "time": time, "duration": duration, "ago": ago, "value": value, "who": who,
     "about": about, "cut": cut, "lines": kept_lines, "indented": indented, "code": code, "framework": framework,
-    "plural": plural, "change": change, "flowing": flowing, "steps": steps, "sentence": sentence,
+    "plural": plural, "change": change, "seen": seen, "flowing": flowing, "steps": steps, "sentence": sentence,
 }  # fmt: skip

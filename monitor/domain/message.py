@@ -24,6 +24,7 @@ class Reason(StrEnum):
     STORM = "storm"  # one rule found, or lost, more at once than anybody would read one by one
     DIGEST = "digest"  # what a receiver with a digest collected
     DRILL = "drill"  # a test on a schedule, whose receipt stands in the record
+    UPDATED = "updated"  # something moved that only a message which is kept up to date should show
 
 
 class Route(NamedTuple):
@@ -58,6 +59,7 @@ class Notification:
     due_at: datetime | None = None  # not to be sent before
     collected: bool = False  # to be told by the receiver's next digest
     earlier: str = ""  # what the other side calls the first message about the same finding, in the same lane
+    latest: str = ""  # and the newest one: the same, where one message is kept up to date
 
     @property
     def lane(self) -> str:
@@ -93,6 +95,7 @@ class Manner(NamedTuple):
     to: tuple[str, ...] = ()  # addresses, each with messages of its own
     owners: bool = False  # each finding goes to its owner's address
     digest: Schedule | None = None
+    living: bool = False  # one message a finding, kept up to date: such a receiver hears of updates, too
 
 
 class Health(NamedTuple):

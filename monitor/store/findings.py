@@ -72,6 +72,12 @@ def apply(
     return ids
 
 
+def move(connection: Connection, event: Event, now: datetime) -> None:
+    """A step that no poll found; the evidence stays that of the snapshot it was seen in."""
+    assert event.kind is not EventKind.OPENED
+    apply(connection, [event], 0, event.finding.snapshot, now)
+
+
 def _entry(event: Event, finding_id: int, snapshot_id: int | None) -> tuple[str, dict[str, Any]]:
     found = event.finding
     body: dict[str, Any] = {

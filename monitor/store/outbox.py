@@ -9,7 +9,7 @@ Order is kept by lane: a receiver, or one address of a receiver. Only the head o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -124,29 +124,46 @@ def claim(engine: Engine, lane: str, owner: str, token: str, now: datetime, *, a
         if row is None or before is None:
             return None
         connection.execute(insert(DELIVERIES).values(outbox_id=row.id, attempt=row.attempts, started_at=now))
-        earlier = _earlier(connection, row.finding_id, lane)
-        return Claim(notification_of(row, earlier), token, before.status in ("sending", "uncertain"))
+        earlier, latest = _names(connection, row.finding_id, lane)
+        return Claim(notification_of(row, earlier, latest), token, before.status in ("sending", "uncertain"))
 
 
-def _earlier(connection: Connection, finding_id: int | None, lane: str) -> str:
-    """What the other side calls the first message about a finding."""
+def _names(connection: Connection, finding_id: int | None, lane: str) -> tuple[str, str]:
+    """What the other side calls the first message about a finding, and the newest one."""
     if finding_id is None:
-        return ""
-    said = connection.execute(
+        return "", ""
+    said = (
         select(OUTBOX.c.reference)
         .where(OUTBOX.c.finding_id == finding_id, OUTBOX.c.lane == lane, OUTBOX.c.status == "sent")
-        .where(OUTBOX.c.reference.is_not(None)).order_by(OUTBOX.c.position).limit(1)
-    ).scalar()  # fmt: skip
-    return str(said or "")
+        .where(OUTBOX.c.reference.is_not(None)).limit(1)
+    )  # fmt: skip
+    first = connection.execute(said.order_by(OUTBOX.c.position)).scalar()
+    newest = connection.execute(said.order_by(OUTBOX.c.position.desc())).scalar()
+    return str(first or ""), str(newest or "")
 
 
-def notification_of(row: Any, earlier: str = "") -> Notification:
+def living(connection: Connection, finding_ids: Iterable[int], receivers: Collection[str]) -> dict[int, list[str]]:
+    """By finding, which of these receivers were told of it, or will be: only they hear of updates."""
+    found: dict[int, list[str]] = {}
+    wanted = list(finding_ids) if receivers else []
+    for i in range(0, len(wanted), 500):
+        query = (
+            select(OUTBOX.c.finding_id, OUTBOX.c.receiver).distinct()
+            .where(OUTBOX.c.finding_id.in_(wanted[i : i + 500]), OUTBOX.c.receiver.in_(list(receivers)))
+            .where(OUTBOX.c.status != "dead").order_by(OUTBOX.c.finding_id, OUTBOX.c.receiver)
+        )  # fmt: skip
+        for finding_id, receiver in connection.execute(query):
+            found.setdefault(finding_id, []).append(receiver)
+    return found
+
+
+def notification_of(row: Any, earlier: str = "", latest: str = "") -> Notification:
     content = json.loads(row.content) if isinstance(row.content, str) else row.content
     created, first = (moment(t) if isinstance(t, int) else t for t in (row.created_at, row.first_attempt_at))
     assert created is not None
     return Notification(
         row.id, row.receiver, Reason(row.reason), row.key, content, created, row.finding_id, first, row.attempts,
-        address=row.lane.partition(" ")[2], earlier=earlier,
+        address=row.lane.partition(" ")[2], earlier=earlier, latest=latest,
     )  # fmt: skip
 
 

@@ -158,6 +158,11 @@ def routes(config: Config) -> tuple[Route, ...]:
     )
 
 
+def living(config: Config) -> frozenset[str]:
+    """Receivers that keep one message a finding up to date."""
+    return frozenset(r.name for r in config.receivers if manner(r).living)
+
+
 def parts(
     config: Config,
     clock: Clock,

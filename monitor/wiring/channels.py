@@ -44,7 +44,7 @@ def channel(
 def manner(receiver: settings.ReceiverConfig) -> Manner:
     """How a receiver is sent to, beside the channel itself."""
     if not isinstance(receiver, settings.EmailReceiver):
-        return Manner(receiver.rate, receiver.fallback)
+        return Manner(receiver.rate, receiver.fallback, living=isinstance(receiver, settings.SlackReceiver))
     owners = receiver.to == ["owner"]
     return Manner(receiver.rate, receiver.fallback, () if owners else tuple(receiver.to), owners, receiver.digest)
 

@@ -56,6 +56,7 @@ class SlackPeer:
         self.tokens: set[str] = set()
         self.archived = False
         self._uploads: dict[str, bytes] = {}
+        self._posted = 0
         self._faults: dict[str, list[Fault]] = defaultdict(list)
         self._released = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler, self)
@@ -104,6 +105,8 @@ class SlackPeer:
         does: dict[str, Callable[[Json], Json]] = {
             "auth.test": lambda _: {"ok": True, "bot_id": "B0MONITOR1", "team": "acme"},
             "chat.postMessage": self._post,
+            "chat.update": self._update,
+            "conversations.replies": self._replies,
             "conversations.history": self._history,
             "conversations.info": self._info,
             "conversations.list": lambda _: {"ok": True, "channels": [{"id": CHANNEL, "name": "access"}]},
@@ -116,9 +119,40 @@ class SlackPeer:
     def _post(self, asked: Json) -> Json:
         if asked["channel"] not in (CHANNEL, "#access", "U0PERSON01"):
             return {"ok": False, "error": "channel_not_found"}
-        ts = f"{1_795_000_000 + len(self.messages)}.000100"
+        if "thread_ts" in asked and self.message(asked["thread_ts"]) is None:
+            return {"ok": False, "error": "cannot_reply_to_message"}
+        self._posted += 1
+        ts = f"{1_795_000_000 + self._posted}.000100"
         self.messages.append(asked | {"ts": ts})
         return {"ok": True, "channel": CHANNEL, "ts": ts}
+
+    def _update(self, asked: Json) -> Json:
+        """As documented: parse and link_names fall back to their defaults when absent, metadata stays."""
+        there = self.message(asked["ts"])
+        if asked["channel"] != CHANNEL:  # takes an id, neither a name nor a person
+            return {"ok": False, "error": "channel_not_found"}
+        if there is None:
+            return {"ok": False, "error": "message_not_found"}
+        if len(asked["text"]) > 4000:
+            return {"ok": False, "error": "msg_too_long"}
+        there.update({"parse": "client", "link_names": "none"} | asked)
+        return {"ok": True, "channel": CHANNEL, "ts": asked["ts"], "text": asked["text"]}
+
+    def _replies(self, asked: Json) -> Json:
+        if self.message(asked["ts"]) is None:
+            return {"ok": False, "error": "thread_not_found"}
+        found = [m for m in self.messages if asked["ts"] in (m["ts"], m.get("thread_ts"))]
+        return {"ok": True, "messages": [self._seen(m, asked) for m in found]}
+
+    def message(self, ts: str) -> Json | None:
+        return next((m for m in self.messages if m["ts"] == ts), None)
+
+    def delete(self, ts: str) -> None:
+        """Somebody deletes a message in the channel."""
+        self.messages = [m for m in self.messages if m["ts"] != ts]
+
+    def thread(self, ts: str) -> list[Json]:
+        return [m for m in self.messages if m.get("thread_ts") == ts]
 
     def _history(self, asked: Json) -> Json:
         if asked["channel"] != CHANNEL:

@@ -278,7 +278,7 @@ class TestMail:
     def test_no_name_makes_a_header(self, text: str, reason: Reason) -> None:
         """The headers are those of a mail with harmless names, and it goes to whom it should."""
         read = message_from_bytes(compose(hostile(reason, text), RENDERER, ENVELOPE), policy=default)
-        expected = HEADERS + (["In-Reply-To", "References"] if reason is Reason.RESOLVED else [])
+        expected = HEADERS + (["In-Reply-To", "References"] if reason in (Reason.RESOLVED, Reason.UPDATED) else [])
         assert sorted(read.keys()) == sorted(expected)
         assert read["To"] == "it-security@example.test"
         assert "\n" not in read["Subject"]

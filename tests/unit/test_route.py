@@ -334,3 +334,39 @@ def test_a_storm_of_one_rule_holds_up_no_other() -> None:
     notes = told(events, (high, low), storm_limit=2)
     said = {(n.receiver, n.reason.value, len(n.content.get("findings", [1]))) for n in notes}
     assert said == {("high", "storm", 3), ("rest", "storm", 1), ("high", "opened", 1), ("high", "resolved", 1)}
+
+
+def moves(kind: EventKind, was: Verdict | None = None, by: str | None = None, **how: Any) -> Event:
+    return Event(kind, replace(finding(), id=7, **how), by=by, was=was)
+
+
+UPDATES = [
+    ("acknowledged", moves(EventKind.ACKNOWLEDGED, by="ann", status=FindingStatus.ACKNOWLEDGED),
+     ["acknowledged by ann"]),
+    ("exempt", moves(EventKind.VERDICT, F, verdict=Verdict.EXEMPT, exempt_until=NOW), [f"exempt until {NOW:%Y-%m-%d}"]),
+    ("unknown", moves(EventKind.VERDICT, F, verdict=U), []),
+    ("an edited rule", moves(EventKind.EDITED), []),
+    ("told as resolved", moves(RESOLVED, F, status=FindingStatus.RESOLVED), []),
+    ("over while exempt", moves(RESOLVED, Verdict.EXEMPT, status=FindingStatus.RESOLVED, resolution=Resolution.GONE,
+                                resolution_detail="no longer there"), ["gone: no longer there"]),
+    ("a draft", moves(EventKind.ACKNOWLEDGED, by="ann", draft=True), []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "event", "said"), UPDATES, ids=[u[0] for u in UPDATES])
+def test_what_a_living_message_shows(name: str, event: Event, said: list[str]) -> None:
+    """What is told anyway is not said twice; what has no message gets none."""
+    notes = [n for n, _ in route.of_updates([event], {}, frozenset(), {7: ["slack"], 8: ["other"]}, NOW)]
+    assert [(n.receiver, n.reason, n.content["happened"]) for n in notes] == [
+        ("slack", Reason.UPDATED, line) for line in said
+    ]
+
+
+def test_many_resolved_at_once_are_shown_as_over() -> None:
+    """One message tells of all; the living message of each shows its end."""
+    events = [moves(RESOLVED, F, status=FindingStatus.RESOLVED) for _ in range(3)]
+
+    def updates(limit: int) -> int:
+        return len(list(route.of_updates(events, {}, frozenset(), {7: ["slack"]}, NOW, limit)))
+
+    assert (updates(2), updates(3)) == (3, 0)
