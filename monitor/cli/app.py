@@ -74,7 +74,18 @@ def config_of(context: typer.Context) -> Config:
 
 def register() -> None:
     """Every module of commands registers its own when it is imported."""
-    from monitor.cli import act, exempt, hindsight, look, outbox, quarantine, rules, start, templates  # noqa: F401
+    from monitor.cli import (  # noqa: F401
+        act,
+        exempt,
+        hindsight,
+        look,
+        outbox,
+        quarantine,
+        rules,
+        slack,
+        start,
+        templates,
+    )  # fmt: skip
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -174,7 +174,7 @@ class SlackBot:
             return None if code_of(error) in OPERATOR else f"the channel {self.channel}: {classify(error).detail}"
         if where.get("is_archived"):
             return f"the channel {self.channel} is archived: unarchive it, or name another one"
-        if where.get("is_member") is False and where.get("is_private"):
+        if where.get("is_member") is False:  # chat:write posts only where the app is
             return f"the app is not in {self.channel}: invite it with /invite"
         return None
 

@@ -12,12 +12,13 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
-from monitor.config import Config
+from monitor.config import Config, SlackReceiver
 from monitor.cycle import Parts, RuleSet
 from monitor.decide import drift, settings
 from monitor.decide.parse import parse_set, set_digest
 from monitor.decide.timeline import run_tests
 from monitor.deliver.render import Renderer
+from monitor.deliver.slack import SlackBot
 from monitor.domain.company import ANY_COMPANY, BusinessHours, Company, Setting
 from monitor.domain.message import Route
 from monitor.domain.reading import Clock, Progress
@@ -25,7 +26,7 @@ from monitor.errors import ConfigError, RuleErrors, TemplateFault
 from monitor.rulebook.folder import read_folder, stamp
 from monitor.store import rulesets
 from monitor.store.engine import migrate, open_engine
-from monitor.wiring.channels import channel, heartbeat, manner
+from monitor.wiring.channels import channel, heartbeat, manner, slack_bot
 from monitor.wiring.sources import watched
 
 PACKAGE = Path(__file__).parents[1]
@@ -161,6 +162,15 @@ def routes(config: Config) -> tuple[Route, ...]:
 def living(config: Config) -> frozenset[str]:
     """Receivers that keep one message a finding up to date."""
     return frozenset(r.name for r in config.receivers if manner(r).living)
+
+
+def slack_bots(config: Config) -> dict[str, SlackBot]:
+    """The receivers that post to Slack with a token, by name."""
+    render = renderer(config)
+    return {
+        r.name: slack_bot(config, r, f"receivers[{i}]", render)
+        for i, r in enumerate(config.receivers) if isinstance(r, SlackReceiver)
+    }  # fmt: skip
 
 
 def parts(

@@ -31,14 +31,18 @@ def channel(
         case settings.ConsoleReceiver():
             return Console(stream, render)
         case settings.SlackReceiver():
-            token = receiver.token.read(f"{key}.token", config.folder)
-            return SlackBot(token, receiver.channel, render, base_url=receiver.base_url)
+            return slack_bot(config, receiver, key, render)
         case settings.SlackWebhookReceiver():
             return SlackWebhook(receiver.url.read(f"{key}.url", config.folder), render)
         case settings.EmailReceiver():
             return _email(config, receiver, key, render)
         case settings.WebhookReceiver():
             return _webhook(config, receiver, key, render, clock)
+
+
+def slack_bot(config: Config, receiver: settings.SlackReceiver, key: str, render: Renderer) -> SlackBot:
+    token = receiver.token.read(f"{key}.token", config.folder)
+    return SlackBot(token, receiver.channel, render, base_url=receiver.base_url)
 
 
 def manner(receiver: settings.ReceiverConfig) -> Manner:

@@ -17,6 +17,20 @@ from urllib.parse import parse_qsl
 
 CHANNEL = "C0MONITOR1"
 Json = dict[str, Any]
+# Any of these allows it, as Slack's pages of methods say.
+_READS, _LISTS = {"channels:history", "groups:history"}, {"channels:read", "groups:read"}
+NEEDS: dict[str, set[str]] = {
+    "chat.postMessage": {"chat:write"},
+    "chat.update": {"chat:write"},
+    "chat.delete": {"chat:write"},
+    "conversations.history": _READS,
+    "conversations.replies": _READS,
+    "conversations.info": _LISTS,
+    "conversations.list": _LISTS,
+    "conversations.open": {"im:write"},
+    "files.getUploadURLExternal": {"files:write"},
+    "files.completeUploadExternal": {"files:write"},
+}
 
 
 @dataclass(frozen=True)
@@ -55,6 +69,10 @@ class SlackPeer:
         self.calls: list[tuple[str, Json]] = []
         self.tokens: set[str] = set()
         self.archived = False
+        self.token: str | None = None  # the one that is taken; None: any
+        self.scopes: set[str] | None = None  # what the app may do; None: all
+        self.member = True
+        self.shows_metadata = True
         self._uploads: dict[str, bytes] = {}
         self._posted = 0
         self._faults: dict[str, list[Fault]] = defaultdict(list)
@@ -102,10 +120,13 @@ class SlackPeer:
         if method == "webhook":
             self.messages.append(asked)
             return "ok"
+        if method in NEEDS and self.scopes is not None and not NEEDS[method] & self.scopes:
+            return {"ok": False, "error": "missing_scope", "needed": ",".join(sorted(NEEDS[method]))}
         does: dict[str, Callable[[Json], Json]] = {
             "auth.test": lambda _: {"ok": True, "bot_id": "B0MONITOR1", "team": "acme"},
             "chat.postMessage": self._post,
             "chat.update": self._update,
+            "chat.delete": self._delete,
             "conversations.replies": self._replies,
             "conversations.history": self._history,
             "conversations.info": self._info,
@@ -119,6 +140,8 @@ class SlackPeer:
     def _post(self, asked: Json) -> Json:
         if asked["channel"] not in (CHANNEL, "#access", "U0PERSON01"):
             return {"ok": False, "error": "channel_not_found"}
+        if not self.member:
+            return {"ok": False, "error": "not_in_channel"}
         if "thread_ts" in asked and self.message(asked["thread_ts"]) is None:
             return {"ok": False, "error": "cannot_reply_to_message"}
         self._posted += 1
@@ -147,6 +170,10 @@ class SlackPeer:
     def message(self, ts: str) -> Json | None:
         return next((m for m in self.messages if m["ts"] == ts), None)
 
+    def _delete(self, asked: Json) -> Json:
+        self.delete(asked["ts"])
+        return {"ok": True}
+
     def delete(self, ts: str) -> None:
         """Somebody deletes a message in the channel."""
         self.messages = [m for m in self.messages if m["ts"] != ts]
@@ -168,13 +195,13 @@ class SlackPeer:
         """As history shows it: metadata only when asked for."""
         replies = sum(m.get("thread_ts") == message["ts"] for m in (*self.messages, *self.files))
         shown = {"ts": message["ts"], "text": message["text"]} | ({"reply_count": replies} if replies else {})
-        wanted = asked.get("include_all_metadata") in ("1", "true", True)
+        wanted = self.shows_metadata and asked.get("include_all_metadata") in ("1", "true", True)
         return shown | ({"metadata": message["metadata"]} if wanted and "metadata" in message else {})
 
     def _info(self, asked: Json) -> Json:
         if asked["channel"] != CHANNEL:
             return {"ok": False, "error": "channel_not_found"}
-        return {"ok": True, "channel": {"id": CHANNEL, "is_archived": self.archived, "is_member": True}}
+        return {"ok": True, "channel": {"id": CHANNEL, "is_archived": self.archived, "is_member": self.member}}
 
     def _upload_url(self, asked: Json) -> Json:
         file_id = f"F{len(self._uploads):08}"
@@ -208,12 +235,19 @@ class _Handler(BaseHTTPRequestHandler):
         method = self.path.split("?")[0].removeprefix("/api/").strip("/")
         method = "webhook" if method.startswith("services/") else method
         peer = self.server.peer
-        peer.tokens.add(self.headers.get("Authorization") or "")
+        token = self.headers.get("Authorization") or ""
+        peer.tokens.add(token)
+        if peer.token is not None and token != f"Bearer {peer.token}":
+            self._answer(200, {"Content-Type": "application/json"}, '{"ok": false, "error": "invalid_auth"}')
+            return
         fault = peer.fault("upload" if method.startswith("upload/") else method)
         if fault is None or fault.after:
             said = peer.act(method, _asked(self.headers, raw), raw)
         if fault is None:
-            self._answer(200, {"Content-Type": "application/json"}, said if isinstance(said, str) else json.dumps(said))
+            headers = {"Content-Type": "application/json"}
+            if peer.scopes is not None:
+                headers["X-OAuth-Scopes"] = ",".join(sorted(peer.scopes))
+            self._answer(200, headers, said if isinstance(said, str) else json.dumps(said))
         else:
             self._fail(fault)
 
@@ -242,5 +276,5 @@ class _Handler(BaseHTTPRequestHandler):
 def _asked(headers: Message, raw: bytes) -> Json:
     kind = headers.get_content_type()
     if kind == "application/json":
-        return dict(json.loads(raw))
+        return dict(json.loads(raw or b"{}"))
     return dict(parse_qsl(raw.decode())) if kind == "application/x-www-form-urlencoded" else {}

@@ -36,3 +36,15 @@ def test_a_message_reads_as_it_did(reason: Reason, end: str) -> None:
     if os.environ.get("GOLDEN") == "write":
         file.write_text(said)
     assert file.read_text() == said
+
+
+@pytest.mark.parametrize("reason", [Reason.OPENED, Reason.REOPENED, Reason.RESOLVED, Reason.UPDATED])
+def test_a_living_message_reads_as_it_did(reason: Reason) -> None:
+    """The message in the channel, and what stands in its thread."""
+    note, file = sample(reason), GOLDEN / f"{reason.value}.living.json"
+    shown = {"message": RENDERER.slack(note, folded=True)}
+    thread = {part: RENDERER.slack_thread(part, note) for part in ("evidence", "history")}
+    said = json.dumps(shown | thread, indent=2, ensure_ascii=False) + "\n"
+    if os.environ.get("GOLDEN") == "write":
+        file.write_text(said)
+    assert file.read_text() == said
