@@ -53,7 +53,7 @@ def _suspensions(school: School, now: float) -> Expected:
         rules.append("suspended-still-in-groups")
     return Expected(
         ((manager, "status", "active", "suspended"), (back, "status", "suspended", "active")),
-        frozenset((rule, manager) for rule in rules),
+        frozenset((rule, manager) for rule in rules) | {("reactivated-after-suspension", back)},
     )
 
 
@@ -75,7 +75,7 @@ def _structure(school: School, now: float) -> Expected:
         ((role, "access_level", "user", "instructor"), (group["id"], "managers", manager, None),
          (old, None, ..., None), (new, None, None, ...),
          *((r, "level", "user", "instructor") for r in reviewers)),
-        frozenset({("group-without-manager", group["id"]), ("account-recreated", new),
+        frozenset({("group-without-manager", group["id"]), ("account-recreated", new), ("custom-role-changed", role),
                    ("dormant-privileged-account", school.case("drowsy")),
                    *(("new-privileged-account", r) for r in reviewers)}),
     )  # fmt: skip

@@ -196,6 +196,16 @@ def test_the_limit_of_the_source_is_said() -> None:
     assert "not the permissions inside it" in DOC
 
 
+def test_the_shipped_rules_are_listed_by_folder() -> None:
+    """Every folder has its README of two lines and its row, and every rule stands in the row of its folder."""
+    shipped: dict[str, set[str]] = {}
+    for path in (ROOT / "rules").glob("*/*.toml"):
+        shipped.setdefault(path.parent.name, set()).add(path.stem)
+    rows = [line.split("|")[1:4] for line in between("packs").splitlines()[2:]]
+    assert {name.strip(" `"): set(re.findall(r"`([^`]+)`", rules)) for name, _, rules in rows} == shipped
+    assert [f for f in shipped if len((ROOT / "rules" / f / "README.md").read_text("utf-8").splitlines()) != 2] == []
+
+
 def _renew() -> None:
     text = DOC
     for marker, made in generated().items():
