@@ -617,7 +617,7 @@ def subjects(
     if kind == Kind.ROLE:
         return records.role_records(staging, settled.roles)
     if kind == Kind.GROUP:
-        return records.group_records(staging)
+        return records.group_records(staging, fields, whole_users=snapshot.complete(Scope.USERS))
     record = records.source_record(staging, watched.source.name, since) | {"admin_limit": watched.admin_limit}
     return iter([record | sight(watched, snapshot)])
 

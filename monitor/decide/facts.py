@@ -16,6 +16,7 @@ from typing import Any
 from monitor.domain.reading import Scope
 
 DAY = timedelta(days=1)
+DETRACTORS = 6  # and below, of 10: as the net promoter score counts them
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,13 @@ ACCOUNT = (
     ),
     Fact("account.nps_score", "int", "Answer to the recommendation question, 1 to 10.", "nobody answered it"),
     Fact(
+        "account.detractor",
+        "bool",
+        "The answer to the recommendation question is 6 or less; false while there is none.",
+        reads=("nps_score?",),
+        compute=lambda _now, score: score is not None and score <= DETRACTORS,
+    ),
+    Fact(
         "account.groups",
         _L,
         "Ids of the groups it is a member of.",
@@ -202,6 +210,15 @@ GROUP = (
     Fact("group.courses", _L, "Courses that the group opens.", NOT_SAID, scope=Scope.GROUPS),
     Fact("group.tags", _L, "Tags on the group.", NOT_SAID, scope=Scope.GROUPS),
     Fact("group.enrolls", "bool", "Whether members are enrolled in its courses.", NOT_SAID, scope=Scope.GROUPS),
+    Fact(
+        "group.mostly_idle_days",
+        "int",
+        "More than half of its members, suspended ones left out, have not signed in for so many whole days or longer.",
+        "it has no members, or the sign-ins of one are not reported, or the members or accounts were not read whole",
+        ("mostly_idle_since",),
+        whole_days,
+        Scope.MEMBERS,
+    ),
     Fact("group.created", _T, "When the group was made.", NOT_SAID, scope=Scope.GROUPS),
     Fact("group.first_seen", _T, "First snapshot that showed it.", scope=Scope.GROUPS),
 )
@@ -318,7 +335,7 @@ SAMPLE_ROLE: dict[str, Any] = {
 SAMPLE_GROUP: dict[str, Any] = {
     "id": "646f3a8010b76ba4270c87b4", "title": "Sample cohort", "description": "A group", "members": 3, "managers": 1,
     "max_members": 200, "courses": ["intro-course"], "tags": ["sample"], "enrolls": False,
-    "created": timedelta(days=300),
+    "created": timedelta(days=300), "mostly_idle_since": timedelta(days=4),
 }  # fmt: skip
 SAMPLE_SOURCE: dict[str, Any] = {
     "id": "school", "name": "school", "accounts": 100, "admins": 2, "privileged": 5, "suspended": 1, "admin_limit": 5,

@@ -27,7 +27,8 @@ CONTROL_KEYS = {"at", "absent", "exists"}
 COMPUTED = {
     "first_seen", "status_since", "level_since", "role_changed", "privileged_since", "reactivated", "privileged",
     "past_levels", "past_roles", "past_emails", "earlier_ids", "changed", "past_access_levels", "watched_since",
-    "idle_days", "age_days", "new", "email_domain", "past_groups", "last_seen", "grant_since", "since_days", "grant_id",
+    "idle_days", "mostly_idle_days", "detractor", "age_days", "new", "email_domain", "past_groups", "last_seen",
+    "grant_since", "since_days", "grant_id",
 }  # fmt: skip
 _AN = {"account": "an account", "grant": "a grant", "role": "a role", "group": "a group", "source": "a source"}
 _AGO = re.compile(r"(\d+[smhd])( ago)?")

@@ -168,6 +168,6 @@ def _record(
         "tags": [f"cohort-{2023 + d[8] % 4}"],
         "utms": UTMS,
         "billing_info": BILLING,
-        "nps_score": d[9] % 10 + 1 if d[9] > 180 else None,
+        "nps_score": d[9] % 4 + 7 if d[9] > 180 else None,
         "nps_comment": None,
     }

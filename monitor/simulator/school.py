@@ -154,7 +154,13 @@ class School:
                 found.setdefault(case, set()).add(people.user_id(self.seed, index))
         sleepers = (i for i in range(13, self.size, 97) if people.dormant(i))
         found["dormant-account"] = {u["id"] for u in map(self.record, sleepers) if self._sleeps(u)}
+        learners = (i for i in range(3, self.size, 41) if not people.staff_role(i) and not people.case_of(i))
+        found["account-not-started"] = {u["id"] for u in map(self.record, learners) if self._waits(u)}
         return {rule: ids for rule, ids in found.items() if ids}
+
+    def _waits(self, user: User) -> bool:
+        asked = user["last_login"] is None and not user["is_suspended"]
+        return asked and 14 < int((self.now - user["created"]) / DAY) <= 90
 
     def _sleeps(self, user: User) -> bool:
         return user["last_login"] is not None and int((self.now - user["last_login"]) / DAY) > 180

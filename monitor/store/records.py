@@ -193,12 +193,34 @@ def role_records(staging: Staging, settled_roles: Sequence[RoleVersion] = ()) ->
         }  # fmt: skip
 
 
-def group_records(staging: Staging) -> Iterator[dict[str, Any]]:
+def group_records(
+    staging: Staging, fields: Sequence[str] = (), *, whole_users: bool = True
+) -> Iterator[dict[str, Any]]:
+    """`whole_users`: every account was read; else nobody knows who signed in meanwhile."""
+    idle = _idle_since(staging) if "mostly_idle_since" in fields and whole_users else {}
     members, managers = _counts(staging, GrantKind.MEMBER), _counts(staging, GrantKind.MANAGER)
     for group_id, (group, first_seen) in sorted(groups_now(staging).items()):
         record = {**group._asdict(), "members": members.get(group_id, 0), "managers": managers.get(group_id, 0)}
         record |= {k: list(v) for k, v in record.items() if isinstance(v, tuple)}
-        yield record | {"first_seen": first_seen}
+        yield record | {"first_seen": first_seen, "mostly_idle_since": idle.get(group_id)}
+
+
+def _idle_since(staging: Staging) -> dict[str, datetime | None]:
+    """By group, since when more than half of its members have not signed in: one more pass over the accounts."""
+    signed_in: dict[str, list[datetime | None]] = {}
+    fields = ("groups", "status", "last_login", "created", "never_signed_in")
+    for account in account_records(staging, fields, None):
+        if account["status"] != "suspended":  # who cannot sign in says nothing about the others
+            at = account["last_login"] or (account["created"] if account["never_signed_in"] else None)
+            for group_id in account["groups"]:
+                signed_in.setdefault(group_id, []).append(at)
+    return {group_id: _middle(moments) for group_id, moments in signed_in.items()}
+
+
+def _middle(moments: list[datetime | None]) -> datetime | None:
+    """More than half lie no later than this; None when one is not known."""
+    known = sorted(m for m in moments if m is not None)
+    return known[len(known) // 2] if len(known) == len(moments) else None
 
 
 def _counts(staging: Staging, kind: GrantKind) -> dict[str, int]:

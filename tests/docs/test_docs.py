@@ -286,7 +286,7 @@ def test_the_controls_are_those_of_the_shipped_rules() -> None:
     found: dict[str, set[str]] = {}
     for path in (ROOT / "rules").rglob("*.toml"):
         rule = tomllib.loads(path.read_text("utf-8"))
-        for framework, clauses in rule["controls"].items():
+        for framework, clauses in rule.get("controls", {}).items():
             for clause in clauses:
                 found.setdefault(f"{names[framework]} {clause}", set()).add(rule["id"])
     rows = [line.split("|")[1:3] for line in between(AUDIT, "controls").splitlines()[2:]]
