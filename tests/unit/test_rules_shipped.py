@@ -22,7 +22,7 @@ SHIPPED = {
     "suspended-still-privileged", "too-many-admins",
     "source-blind", "source-forbidden", "source-needs-reauth", "too-many-unknown",
     "custom-role-changed", "privileged-outside-change-hours", "reactivated-after-suspension", "anonymised-still-holds",
-    "suspended-still-assigned",
+    "suspended-still-seat-manager",
     "group-over-maximum", "account-not-started", "churn-risk", "detractor",
     "group-without-customer", "group-over-seats", "manager-outside-customer", "member-of-two-customers",
 }  # fmt: skip
