@@ -89,6 +89,7 @@ def test_every_mutant_is_caught(capsys: pytest.CaptureFixture[str]) -> None:
     """No clause can be dropped, negated or shifted by one without a test of its rule that fails."""
     every = [m for rule in shipped() for m in mutants(rule)]
     left = score(every)
+    caught = len(every) - len(left)
     with capsys.disabled():
-        print(f"\n{len(every) - len(left)} of {len(every)} wrong rules are caught ({1 - len(left) / len(every):.1%})")  # noqa: T201  # what a long run is asked for
+        print(f"\n{caught} of {len(every)} wrong rules are caught")  # noqa: T201  # what a long run is asked for
     assert left == []
