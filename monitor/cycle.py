@@ -25,8 +25,9 @@ from monitor.decide import drift, exemptions, route
 from monitor.decide import quarantine as beyond
 from monitor.decide.access import access_digest, privileged
 from monitor.decide.address import addressed
-from monitor.decide.facts import ABOUT_ACCESS, FACTS, KINDS
+from monitor.decide.facts import ABOUT_ACCESS, FACTS, KINDS, OF_PERSONS
 from monitor.decide.judge import Compiled, Plan, about_sight, active, blind_facts, compile_rule, judge, may_close
+from monitor.decide.match import Matching, People, account_fields, indexed
 from monitor.decide.plan import Cost, expected, minutes
 from monitor.decide.reconcile import reconcile
 from monitor.domain.change import Change, ChangeKind
@@ -52,7 +53,7 @@ from monitor.domain.rule import Rule, Verdict
 from monitor.domain.schedule import Schedule
 from monitor.domain.snapshot import Snapshot, troubles
 from monitor.errors import Busy, SourceError, StoreError
-from monitor.store import aside, findings, outbox, queries, records
+from monitor.store import aside, findings, outbox, persons, queries, records
 from monitor.store.engine import reading, writing
 from monitor.store.locks import held
 from monitor.store.measure import measured
@@ -79,6 +80,7 @@ class Watched:
     authority: bool = False  # its records are persons, who say what accounts elsewhere should be
     has_flags: bool = True  # the system has flags of privilege (is_admin, ...) beside levels
     limits: Mapping[str, Limit] = field(default_factory=dict)  # by name, as in decide/quarantine.py
+    matching: Matching | None = None  # whose accounts these are; None: no authority says so
     fast: Source | None = None  # reads only who is privileged or suspended
     fast_every: float | None = None
     slow: Mapping[str, float] = field(default_factory=dict)  # families of scopes with an interval of their own
@@ -89,6 +91,10 @@ class Watched:
     @property
     def blind_seconds(self) -> float:
         return POLLS_UNTIL_BLIND * self.every if self.blind_after is None else self.blind_after
+
+    @property
+    def authorities(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.matching.authorities) if self.matching else ()
 
     @property
     def kind_of_records(self) -> Kind:
@@ -423,6 +429,8 @@ def quarantine(
     is not for a person to accept: it has to be mended there. A fast lane that shows too much leaves it to a full poll.
     """
     moved = measured(staging, settled, parts.corroborated(watched.source.name))
+    if not staging.quiet and beyond.exceeded(moved, watched.limits):
+        moved = measured(staging, settled, ended_elsewhere(parts, watched, staging))
     scopes = {name: doubted(s) for name, s in staging.scopes.items()}
     if any(s.outcome is Outcome.QUARANTINED for s in staging.scopes.values()):
         staging.empty()
@@ -440,6 +448,14 @@ def quarantine(
     aside.set_aside(staging, watched.source.proof, held_in)
     staging.scopes = scopes
     return settle(staging, drift), Doubt(moved, why, held_in)
+
+
+def ended_elsewhere(parts: Parts, watched: Watched, staging: Staging) -> Collection[str]:
+    """Accounts that an authority says have ended, so that their end is no reason for doubt."""
+    given = parts.corroborated(watched.source.name)
+    matching = watched.matching
+    people = read_people(parts.engine, parts.zone, matching, staging) if matching else None
+    return {*given, *people.ended(records.recorded_accounts(staging), staging.now)} if people else given
 
 
 def doubted(scope: ScopeEnded) -> ScopeEnded:
@@ -522,6 +538,9 @@ class Judged:
     unknown: Counter[str] = field(default_factory=Counter)
     existing: list[Finding] = field(default_factory=list)
     verdicts: int = 0
+    rules: set[str] = field(default_factory=set)  # those that say something about this source
+    people: People | None = None
+    whole: Mapping[str, bool] = field(default_factory=dict)  # by scope
 
     def counted(self, rows: Iterator[dict[str, Any]], rules: int) -> Iterator[dict[str, Any]]:
         for row in rows:
@@ -547,20 +566,24 @@ def judge_all(
     with reading(parts.engine) as connection:
         judged.existing = findings.to_reconcile(connection, staging.source_id)
     rules = rules_for(parts.rules.rules, watched, snapshot)
+    judged.rules = {r.rule.id for kind in KINDS for r in applicable(parts.rules.rules, kind, watched)}
     if not snapshot.outcome.applies:  # what is not judged stays as it is
         about = {r.rule.id for found in rules.values() for r in found}
         judged.existing = [f for f in judged.existing if f.rule in about]
     watch: dict[str, dict[str, set[str]]] = {}
     for finding in judged.existing:
         watch.setdefault(finding.subject.kind, {}).setdefault(finding.subject.id, set()).add(finding.rule)
-    blind = blind_facts(completeness(snapshot))
+    judged.people = people_of(parts.engine, parts.zone, watched, staging, [r for some in rules.values() for r in some])
+    judged.whole = completeness(snapshot, judged.people)
+    blind = blind_facts(judged.whole)
     for kind in rules:
         plan = Plan(kind, rules[kind], blind, parts.zone)
         if not plan.rules:
             continue
         if kind == Kind.SOURCE:  # last, for it is asked how well the others could be judged
             snapshot = replace(snapshot, unknown_percent=judged.unknown_percent)
-        rows = judged.counted(subjects(kind, plan.fields, watched, staging, settled, snapshot), len(plan.rules))
+        found = subjects(kind, plan.fields, watched, staging, settled, snapshot, judged.people)
+        rows = judged.counted(found, len(plan.rules))
         for judgement in judge(plan, rows, staging.now, watch.get(kind), want_unknown=want_unknown):
             (judged.errors if judgement.verdict is Verdict.ERROR else judged.found).append(judgement)
         judged.unknown += plan.unknown
@@ -578,23 +601,65 @@ def rules_for(rules: Sequence[Rule], watched: Watched, snapshot: Snapshot) -> di
 
 
 def applicable(rules: Sequence[Rule], kind: str, watched: Watched) -> tuple[Compiled, ...]:
-    """The rules of a kind that say something about this source. An authority's access is nobody's concern here."""
-    found = active(rules, kind)
+    return tuple(r for r in active(rules, kind) if judged_here(r, watched))
+
+
+def judged_here(compiled: Compiled, watched: Watched) -> bool:
+    """Whether a rule says something about this source. An authority's own access is nobody's concern here, and where
+    no authority says whose accounts these are, nothing is asked of persons: all of it would be unknown for ever.
+    """
+    kind = compiled.rule.for_each
     if watched.authority:
-        return tuple(r for r in found if kind == Kind.SOURCE and not r.reads & ABOUT_ACCESS)
-    return found
+        return kind == Kind.SOURCE and not compiled.reads & ABOUT_ACCESS
+    return watched.matching is not None or (kind != Kind.PERSON and not compiled.reads & OF_PERSONS)
 
 
 def judged_in(lane: Lane, rules: tuple[Compiled, ...]) -> tuple[Compiled, ...]:
     """A fast lane judges by the rules that ask for nothing but what it reads."""
     if lane is Lane.FULL:
         return rules
-    return tuple(r for r in rules if all(FACTS[name].scope in ("", Scope.USERS) for name in r.reads))
+    return tuple(r for r in rules if all({Scope.USERS}.issuperset(FACTS[name].scopes) for name in r.reads))
 
 
-def completeness(snapshot: Snapshot) -> dict[str, bool]:
+def people_of(
+    engine: Engine, zone: tzinfo, watched: Watched, staging: Staging, rules: Sequence[Compiled],
+    at: datetime | None = None,
+) -> People | None:  # fmt: skip
+    """The persons of a target's authorities, if a rule asks for one. None as well while an authority was not read
+    whole lately: then nobody can say that an account has no person. `at`: as they were then.
+    """
+    asked = frozenset().union(*(r.reads | r.shown for r in rules)) if rules else frozenset()
+    if watched.matching is None or not asked & OF_PERSONS:
+        return None
+    people = read_people(engine, zone, watched.matching, staging, at)
+    if people is not None and "person.accounts" in asked:
+        people.hold(records.account_records(staging, sorted(account_fields(watched.matching.keys)), None))
+    return people
+
+
+def read_people(
+    engine: Engine, zone: tzinfo, matching: Matching, staging: Staging, at: datetime | None = None
+) -> People | None:
+    """As they are recorded; None when an authority has no whole snapshot that is young enough."""
+    groups: dict[str, frozenset[str]] = {}
+    for group_id, version in records.groups_now(staging).items():
+        title = version.group.title or group_id
+        groups[title] = groups.get(title, frozenset()) | {group_id}
+    indexes = []
+    with reading(engine) as connection:
+        for name, stale_after in matching.authorities:
+            found = persons.standing(connection, name, at)
+            if found is None or not found.whole or staging.now - found.started_at > stale_after:
+                return None
+            rows, earlier = persons.rows(connection, found), persons.earlier(connection, found)
+            indexes.append(indexed(name, rows, earlier, matching, groups, zone))
+    return People(indexes, [name for name, _ in matching.authorities])
+
+
+def completeness(snapshot: Snapshot, people: People | None = None) -> dict[str, bool]:
     """By scope, whether it is known whole."""
-    return {scope: snapshot.known(scope) for scope in {f.scope for f in FACTS.values()} - {""}}
+    scopes = {s for f in FACTS.values() for s in f.scopes} - {Scope.PERSONS}
+    return {scope: snapshot.known(scope) for scope in scopes} | {Scope.PERSONS: people is not None}
 
 
 def proved(snapshot: Snapshot, scope: str) -> bool:
@@ -605,15 +670,26 @@ def proved(snapshot: Snapshot, scope: str) -> bool:
 
 
 def subjects(
-    kind: str, fields: Sequence[str], watched: Watched, staging: Staging, settled: Settled, snapshot: Snapshot
+    kind: str,
+    fields: Sequence[str],
+    watched: Watched,
+    staging: Staging,
+    settled: Settled,
+    snapshot: Snapshot,
+    people: People | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The records of a kind. Accounts that a broken read did not show are left out: nothing about them is proved."""
     since = records.watched_since(staging) or (staging.at if snapshot.outcome is Outcome.COMPLETE else None)
     if kind in (Kind.ACCOUNT, Kind.GRANT):
         whole = snapshot.complete(Scope.USERS) or staging.lane is Lane.FAST
         unseen = None if whole else staging.unseen()
-        accounts = records.account_records(staging, fields, since, unseen, records.groups_as_of(staging))
+        asked = people is not None and watched.matching is not None and "person" in fields
+        wanted = sorted({*fields, *account_fields(watched.matching.keys)}) if asked and watched.matching else fields
+        accounts = records.account_records(staging, wanted, since, unseen, records.groups_as_of(staging))
+        accounts = people.beside(accounts) if people is not None and asked else accounts
         return accounts if kind == Kind.ACCOUNT else records.grant_records(staging, accounts, _proved(snapshot))
+    if kind == Kind.PERSON:
+        return people.records() if people else iter(())
     if kind == Kind.ROLE:
         return records.role_records(staging, settled.roles)
     if kind == Kind.GROUP:
@@ -661,18 +737,25 @@ def find(parts: Parts, staging: Staging, settled: Settled, snapshot: Snapshot, j
 
     A finding closes when all that its rule reads is known whole, and this poll read what no longer holds.
     """
-    known = completeness(snapshot)
-    read = {scope: proved(snapshot, scope) for scope in known}
+    known, people = judged.whole, judged.people
+    read = {scope: known[scope] if scope == Scope.PERSONS else proved(snapshot, scope) for scope in known}
     whole = {scope: known[scope] or read[scope] for scope in known}
-    removed = set(settled.removed) if snapshot.outcome.applies else set()
+    removed = set(settled.removed) | not_listed(judged.existing, people) if snapshot.outcome.applies else set()
     if snapshot.outcome.applies and any(f.subject.kind == Kind.GRANT for f in judged.existing):
         removed |= set(records.ended_grants(staging))
+    rules = {i: r for i, r in parts.rules.by_id.items() if i in judged.rules}
     events = reconcile(
-        judged.existing, judged.found, parts.rules.by_id, removed,
+        judged.existing, judged.found, rules, removed,
         lambda rule, judgement: may_close(rule, whole, judgement.why, read),
         source=snapshot.source, now=staging.now, baseline=staging.quiet,
     )  # fmt: skip
     return (_no_baseline(parts, e) if e.finding.baseline else e for e in events)
+
+
+def not_listed(existing: Sequence[Finding], people: People | None) -> set[tuple[str, str]]:
+    """Persons with findings whom no authority lists any more."""
+    about = {f.subject.id for f in existing if f.subject.kind == Kind.PERSON} if people is not None else set()
+    return {(Kind.PERSON.value, key) for key in about if people is not None and key not in people}
 
 
 def _no_baseline(parts: Parts, event: Event) -> Event:

@@ -20,7 +20,7 @@ from types import FrameType
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from monitor.cycle import Parts, record_failure, run_cycle, tell_operator
+from monitor.cycle import Parts, Watched, record_failure, run_cycle, tell_operator
 from monitor.dispatch import Pace, beat, deliver_to, drill_if_due, receivers_due
 from monitor.domain.reading import Lane
 from monitor.errors import Busy, MonitorError, RuleErrors
@@ -99,6 +99,7 @@ class Daemon:
         self._stop = threading.Event()
         self._reload = threading.Event()
         self._running: dict[tuple[str, Lane], Future[None]] = {}
+        self._moved: dict[str, datetime | None] = {}  # by authority: when it last changed, until it is polled again
         self._sending: dict[str, Future[None]] = {}
         self._starting = threading.Lock()
         self._stopped_at = 0.0
@@ -143,28 +144,42 @@ class Daemon:
             self._reload.clear()
             self.reload()
         now = self._parts.clock.now()
-        for name, watched in self._parts.watched.items():
+        for name, watched in self._parts.watched.items():  # authorities come first: who works here, then who gets in
             for lane, every in ((Lane.FULL, watched.every), (Lane.FAST, watched.fast_every)):
-                if every is not None and not self._stop.is_set() and self._is_due(name, lane, every, now):
+                if every is not None and not self._stop.is_set() and self._is_due(watched, lane, every, now):
                     self._running[name, lane] = self._pool.submit(self._poll, name, lane)
             if self._hangs(name, watched.blind_seconds, now):
                 self._record_failure(name, "a poll was begun and does not end")
 
     def _hangs(self, name: str, patience: float, now: datetime) -> bool:
         """Whether a full poll is at it, and none was recorded for so many seconds."""
-        running = self._running.get((name, Lane.FULL))
-        if running is None or running.done():
+        if not self._is_polled(name, Lane.FULL):
             return False
         return now - (queries.last_started(self._parts.engine, name) or self._began) > timedelta(seconds=patience)
 
-    def _is_due(self, name: str, lane: Lane, every: float, now: datetime) -> bool:
-        """A fast lane waits for the first whole poll, to compare with."""
-        running, engine = self._running.get((name, lane)), self._parts.engine
-        if running is not None and not running.done():
+    def _is_polled(self, name: str, lane: Lane) -> bool:
+        running = self._running.get((name, lane))
+        return running is not None and not running.done()
+
+    def _is_due(self, watched: Watched, lane: Lane, every: float, now: datetime) -> bool:
+        """A fast lane waits for the first whole poll, to compare with; a target for the authorities that are being
+        polled, and it is due at once when one of them has said something new.
+        """
+        name, engine = watched.source.name, self._parts.engine
+        if self._is_polled(name, lane):
             return False
-        if lane is Lane.FAST and not queries.is_watched(engine, name):
+        if lane is Lane.FAST:
+            return queries.is_watched(engine, name) and due(every, name, queries.last_started(engine, name, lane), now)
+        if any(self._is_polled(authority, lane) for authority in watched.authorities):
             return False
-        return due(every, name, queries.last_started(engine, name, lane), now)
+        last = queries.last_started(engine, name, lane)
+        return due(every, name, last, now) or any(self._moved_since(a, last) for a in watched.authorities)
+
+    def _moved_since(self, authority: str, last: datetime | None) -> bool:
+        if authority not in self._moved:
+            self._moved[authority] = queries.last_moved(self._parts.engine, authority)
+        moved = self._moved[authority]
+        return moved is not None and last is not None and last < moved
 
     def _poll(self, name: str, lane: Lane) -> None:
         try:
@@ -183,6 +198,7 @@ class Daemon:
             beat(self._parts, name, failed=type(error).__name__)
             self._stop.wait(30)
         else:
+            self._moved.pop(name, None)
             self.send()
             if lane is Lane.FULL:
                 beat(self._parts, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -13,9 +13,21 @@ from sqlalchemy import Engine
 from monitor import wiring
 from monitor.cli.clock import SystemClock
 from monitor.config import Config
-from monitor.cycle import Judged, Parts, RuleSet, Watched, carried, completeness, judge_all, subjects
+from monitor.cycle import (
+    Judged,
+    Parts,
+    RuleSet,
+    Watched,
+    carried,
+    completeness,
+    judge_all,
+    judged_here,
+    people_of,
+    subjects,
+)
 from monitor.decide import drift
-from monitor.decide.judge import Plan, blind_facts, compile_rule, judge
+from monitor.decide.judge import Compiled, Plan, blind_facts, compile_rule, judge
+from monitor.decide.match import People
 from monitor.domain.finding import Judgement
 from monitor.domain.reading import Outcome, Proof, ScopeEnded, Source
 from monitor.domain.rule import Rule
@@ -24,6 +36,7 @@ from monitor.store import queries
 from monitor.store.asof import AsOf
 from monitor.store.settle import Settled
 from monitor.store.staging import Staging
+from monitor.wiring.persons import matching
 
 
 class _Recorded:
@@ -46,6 +59,7 @@ class Recorded:
     staging: Staging
     snapshot: Snapshot
     id: int
+    known: dict[str, People | None] = field(default_factory=dict)  # by rule
 
     def judge(self, rule: Rule, watch: Mapping[str, set[str]] | None = None) -> Iterator[Judgement]:
         """What this rule says: findings, exempt ones, unknowns and errors; of subjects in `watch` also nothings."""
@@ -53,14 +67,33 @@ class Recorded:
         return judge(plan, self.subjects(plan), self.snapshot.started_at, watch, want_unknown=True)
 
     def plan(self, rule: Rule) -> Plan:
-        blind = blind_facts(completeness(self.snapshot))
-        return Plan(rule.for_each, (compile_rule(rule),), blind, self.config.zone)
+        """Of no rule, where this one is not judged."""
+        compiled = compile_rule(rule)
+        blind = blind_facts(completeness(self.snapshot, self.people(compiled)))
+        return Plan(rule.for_each, (compiled,) if judged_here(compiled, self.watched) else (), blind, self.config.zone)
+
+    def people(self, rule: Compiled) -> People | None:
+        """Whoever an authority knew at that time."""
+        known = self.known.get(rule.rule.id)
+        if rule.rule.id not in self.known:
+            at = self.snapshot.started_at
+            known = people_of(self.engine, self.config.zone, self.watched, self.staging, [rule], at)
+            self.known[rule.rule.id] = known
+        return known
 
     def lacks(self, kind: str, subject_id: str) -> bool:
         return not self.staging.shows(kind, subject_id)
 
     def subjects(self, plan: Plan) -> Iterator[dict[str, Any]]:
-        return subjects(plan.kind, plan.fields, self.watched, self.staging, Settled(), self.snapshot)
+        return subjects(
+            plan.kind,
+            plan.fields,
+            self.watched,
+            self.staging,
+            Settled(),
+            self.snapshot,
+            self.people(plan.rules[0]) if plan.rules else None,
+        )
 
 
 def judged_now(config: Config, only: str | None) -> Iterator[tuple[str, Judged]]:
@@ -158,6 +191,7 @@ def _recorded(
         source, settings.kind, settings.every.total_seconds(), "", settings.admin_limit,
         authority=settings.use == "authority",
         blind_after=settings.blind_after.total_seconds() if settings.blind_after else None,
+        matching=matching(config, settings),
     )  # fmt: skip
     scopes = tuple(
         ScopeEnded(s["name"], Outcome(s["outcome"]), s["reason"]) for s in queries.scopes_of(engine, row["id"])

@@ -37,12 +37,13 @@ from monitor.dispatch import deliver_waiting
 from monitor.domain.finding import EventKind
 from monitor.domain.reading import Clock
 from monitor.errors import ConfigError
-from monitor.simulator import SMALLEST, STORY, School, SchoolServer, TrutoServer
+from monitor.simulator import SMALLEST, STAFF_STORY, STORY, School, SchoolServer, Staff, Step, TrutoServer
+from monitor.simulator.staff import GROUP, TEAM
 from monitor.store import queries
 
 MARK = ".made-by-access-monitor-demo"
 TOKEN = "ACCESS_MONITOR_DEMO_TOKEN"  # noqa: S105  # the name of a variable
-DAYS = 9  # the demo's story begins so long ago, and ends now
+A_STEP = 1.8  # days between two polls of the story, which ends now
 CONFIG = """# Written by the demo. The school at this address lived only while the demo ran.
 
 [[sources]]
@@ -53,6 +54,27 @@ client_id = "{client_id}"
 token = {{ env = "{token}" }}
 rate = "500/1s"            # the simulated school on loopback allows more than LearnWorlds does
 admin_limit = {admin_limit}
+blind_after = "7d"         # the story looks every other day only
+confirm_limit = 10000      # so that even half a school that is missing is asked for one by one
+
+[[sources]]                # who works here: accounts are matched to these persons by their addresses
+name = "hr"
+kind = "file"
+use = "authority"
+path = "hr.csv"
+
+[sources.columns]          # our names, and what HR calls the columns
+id = "Number"
+email = "Mail"
+name = "Name"
+status = "State"
+department = "Department"
+title = "Title"
+ends = "Last day"
+
+[[expectations]]           # what goes with which job
+department = ["{team}"]
+groups = ["{group}"]
 
 [[receivers]]
 name = "slack"             # what would be posted, as files: a real one has kind = "slack"
@@ -83,7 +105,7 @@ to = ["slack"]
 class StoryClock:
     """Days pass between the polls of the story; within one, time runs as it does."""
 
-    ahead: timedelta = timedelta(days=-DAYS)
+    ahead: timedelta = timedelta(days=-A_STEP * (len(STORY) + len(STAFF_STORY)))
     real: Clock = field(default_factory=SystemClock)
 
     def now(self) -> datetime:
@@ -157,20 +179,31 @@ def play(folder: Path, users: int, pause: float) -> None:
         os.environ[TOKEN] = server.token
         config = folder / "config.toml"
         config.write_text(
-            CONFIG.format(url=server.url, client_id=server.client_id, token=TOKEN, admin_limit=school.admins),
+            CONFIG.format(
+                url=server.url,
+                client_id=server.client_id,
+                token=TOKEN,
+                admin_limit=school.admins,
+                team=TEAM,
+                group=GROUP,
+            ),
             encoding="utf-8",
         )
+        staff = Staff(school)
         out.print(
             f"\n[bold]A simulated school[/] of {users:,} users answers at {server.url}, in LearnWorlds' wire format."
         )
-        stage = _Stage(folder, config, clock, pause)
+        stage = _Stage(folder, config, clock, pause, staff)
         stage.show(
             "Day 0: the first look", ["Nobody has looked before, so this is the baseline: one message, not dozens."]
         )
-        for number, step in enumerate(STORY, 1):
-            clock.ahead = timedelta(days=-DAYS + DAYS * number / len(STORY))
-            step.apply(school, clock.now().timestamp())
-            stage.show(f"Day {DAYS * number // len(STORY)}: {step.title}", step.sentences)
+        for step in (*STORY, *STAFF_STORY):
+            clock.ahead += timedelta(days=A_STEP)
+            if isinstance(step, Step):
+                step.apply(school, clock.now().timestamp())
+            else:
+                step.apply(school, staff, clock.now().timestamp())
+            stage.show(f"Day {stage.day}: {step.title}", step.sentences)
     _ending(folder, stage)
 
 
@@ -188,9 +221,14 @@ def _fresh(folder: Path) -> Path:
 class _Stage:
     """One poll after another, shown to a person."""
 
-    def __init__(self, folder: Path, config: Path, clock: StoryClock, pause: float) -> None:
-        self.folder, self.config, self.clock, self.pause = folder, config, clock, pause
+    def __init__(self, folder: Path, config: Path, clock: StoryClock, pause: float, staff: Staff) -> None:
+        self.folder, self.config, self.clock, self.pause, self.staff = folder, config, clock, pause, staff
+        self.began = clock.ahead
         self.shown: set[Path] = set()
+
+    @property
+    def day(self) -> int:
+        return (self.clock.ahead - self.began).days
 
     def show(self, title: str, sentences: Sequence[str]) -> None:
         out = console()
@@ -199,9 +237,13 @@ class _Stage:
             out.print(f"  [dim]•[/] {clean(sentence)}")
         with progress() as bars:
             parts = wiring.parts(load(self.config), self.clock, stream=sys.stdout, progress=bars)
-            result = run_cycle(parts, "school")
+            self.staff.export(self.folder / "hr.csv")
+            hr, result = run_cycle(parts, "hr"), run_cycle(parts, "school")
             deliver_waiting(parts)
+        if hr.changes or hr.snapshot.baseline:
+            _line(hr)
         _line(result)
+        _drift(parts, hr)
         _drift(parts, result)
         _findings(result)
         self._messages()
@@ -227,7 +269,8 @@ def _line(result: CycleResult) -> None:
     resolved = sum(e.kind is EventKind.RESOLVED for e in result.events)
     took = (result.snapshot.finished_at - result.snapshot.started_at).total_seconds()
     console().print(
-        f"  [bold]poll[/] {counted(proof.requests, 'request')}, {counted(sum(proof.pages.values()), 'page')},"
+        f"  [bold]poll[/] {result.snapshot.source}: {counted(proof.requests, 'request')},"
+        f" {counted(sum(proof.pages.values()), 'page')},"
         f" {took:.1f} s"
         f" → [bold]snapshot[/] {result.snapshot_id} {result.snapshot.outcome.value}"
         f" → [bold]drift[/] {counted(result.changes, 'change')} → [bold]judge[/] {found} found,"
@@ -321,6 +364,7 @@ def _ending(folder: Path, stage: _Stage) -> None:
         f"{command} findings",
         f"{command} findings --format json",
         f"{command} accounts --privileged",
+        f"{command} match --result unmatched",
         f"{command} drift",
         f"{command} snapshots --proof 2",
         f"{command} ledger --verify",

@@ -230,6 +230,24 @@ def _no_accounts(at: str | None, account: str | None) -> str:
 
 
 @app.command()
+def match(
+    context: typer.Context,
+    fmt: FormatOption = Format.TABLE,
+    source: SourceOption = None,
+    result: Annotated[str | None, typer.Option(help="Only matched, unmatched or ambiguous.")] = None,
+) -> None:
+    """Whose the accounts are: matched to a person of an authority, to none, or to several; and why."""
+    from monitor.cli.matching import RESULTS, matches
+
+    if result is not None and result not in RESULTS:
+        raise ConfigError([f"--result: there is no {result}; there are {', '.join(RESULTS)}"])
+    rows = list(matches(config_of(context), source))
+    counts = ", ".join(f"{sum(r['result'] == kind for r in rows)} {kind}" for kind in RESULTS)
+    columns = ("result", "email", "account", "by", "person", "name", "why", "source")
+    show((r for r in rows if result in (None, r["result"])), fmt, columns, counts, f"Nothing of that kind: {counts}.")
+
+
+@app.command()
 def snapshots(
     context: typer.Context,
     fmt: FormatOption = Format.TABLE,

@@ -66,6 +66,8 @@ def list_(context: typer.Context, fmt: FormatOption = Format.TABLE, folder: Fold
 
 
 def _row(rule: Rule) -> dict[str, Any]:
+    from monitor.decide.judge import compile_rule
+
     closes = rule.closes
     return {
         "id": rule.id,
@@ -73,6 +75,7 @@ def _row(rule: Rule) -> dict[str, Any]:
         "severity": rule.severity.value,
         "status": rule.status.value,
         "for_each": rule.for_each,
+        "needs_authority": rule.for_each == "person" or bool(compile_rule(rule).reads & declared.OF_PERSONS),
         "owner": rule.owner,
         "fix_within": None if rule.fix_within is None else _age(rule.fix_within),
         "closes": f"after {_age(closes.after)}" if closes.after else "acknowledged" if closes.acknowledged else "fixed",
@@ -256,7 +259,7 @@ def _own_folder(context: typer.Context, folder: Path | None) -> Path:
 @rules.command()
 def facts(
     fmt: FormatOption = Format.TABLE,
-    kind: Annotated[str | None, typer.Argument(help="account, grant, role, group or source.")] = None,
+    kind: Annotated[str | None, typer.Argument(help="account, person, grant, role, group or source.")] = None,
     defaults: Annotated[bool, typer.Option("--defaults", help="What a rule test starts from.")] = False,
 ) -> None:
     """Every fact that a rule may ask: its type, what it is, and when it is absent."""

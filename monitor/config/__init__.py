@@ -2,6 +2,7 @@
 
 from monitor.config.hours import BusinessHoursConfig
 from monitor.config.load import load
+from monitor.config.persons import ExpectationConfig
 from monitor.config.receivers import (
     ConsoleReceiver,
     EmailReceiver,
@@ -38,6 +39,7 @@ __all__ = [
     "ConsoleReceiver",
     "Database",
     "EmailReceiver",
+    "ExpectationConfig",
     "FileSource",
     "FilesReceiver",
     "LearnWorldsSource",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsError, TomlConfigSettingsSource
 
 from monitor.config.hours import BusinessHoursConfig
+from monitor.config.persons import ExpectationConfig
 from monitor.config.receivers import RECEIVERS
 from monitor.config.settings import Config, Database, Heartbeat, RouteConfig
 from monitor.config.sources import SOURCES, LearnWorldsSource
@@ -111,12 +112,13 @@ def _key(loc: tuple[int | str, ...]) -> str:
 def _near(loc: tuple[int | str, ...]) -> str:
     """The setting of this place that is called nearly the same, or nothing."""
     tables: dict[Any, type[BaseModel]] = {
-        "routes": RouteConfig, "database": Database, "business_hours": BusinessHoursConfig, "heartbeat": Heartbeat,
+        "routes": RouteConfig, "expectations": ExpectationConfig, "database": Database,
+        "business_hours": BusinessHoursConfig, "heartbeat": Heartbeat,
     }  # fmt: skip
     kinds = _unions(loc)
     model = kinds[str(loc[2])] if kinds else tables.get(loc[0], Config)
-    depth = {"routes": 2, "database": 1, "business_hours": 1, "heartbeat": 1}.get(str(loc[0]), 0)
-    inside = loc[3 if kinds else depth : -1]
+    depth = {"routes": 2, "expectations": 2, "database": 1, "business_hours": 1, "heartbeat": 1}
+    inside = loc[3 if kinds else depth.get(str(loc[0]), 0) : -1]
     for name in inside:
         model = _table_in(model, str(name))
     known = [f.alias or n for n, f in model.model_fields.items()]
@@ -135,6 +137,7 @@ def _table_in(model: type[BaseModel], name: str) -> type[BaseModel]:
 def _cross_checks(config: Config) -> list[str]:
     problems = [f"sources: two are called {n}" for n in _twice([s.name for s in config.sources])]
     problems += _rates(config)
+    problems += _of_persons(config)
     problems += [f"receivers: two are called {n}" for n in _twice([r.name for r in config.receivers])]
     receivers, sources = {r.name for r in config.receivers}, {s.name for s in config.sources}
     for i, receiver in enumerate(config.receivers):
@@ -163,6 +166,27 @@ def _rates(config: Config) -> list[str]:
         for s in schools
         if (other := by_system[s.url.rstrip("/"), s.client_id]).rate != s.rate
     ]
+
+
+def _of_persons(config: Config) -> list[str]:
+    """Authorities and targets, each with settings that mean something for it."""
+    use = {s.name: s.use for s in config.sources}
+    problems = []
+    for i, source in enumerate(config.sources):
+        of_targets = {"authorities", "match", "aliases"} & source.model_fields_set if source.use == "authority" else ()
+        problems += [
+            f"sources[{i}].{name}: is for targets; {source.name} is an authority" for name in sorted(of_targets)
+        ]
+        if source.use == "target" and "stale_after" in source.model_fields_set:
+            problems.append(f"sources[{i}].stale_after: is for authorities; {source.name} is a target")
+        for name in source.authorities or ():
+            if use.get(name) != "authority":
+                why = "is a target" if name in use else "there is no such source"
+                problems.append(f'sources[{i}].authorities: {name}: {why}; name sources with use = "authority"')
+    for i, expectation in enumerate(config.expectations):
+        problems += [f"expectations[{i}].source: there is no target {n}" for n in expectation.source
+                     if use.get(n) != "target"]  # fmt: skip
+    return problems
 
 
 def _twice(names: list[str]) -> list[str]:

@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from monitor.config.hours import BusinessHoursConfig
+from monitor.config.persons import ExpectationConfig
 from monitor.config.receivers import ReceiverConfig
 from monitor.config.secret import Secret
 from monitor.config.sources import SourceConfig
@@ -64,6 +65,7 @@ class Config(BaseSettings):
     drill: Schedule | None = None
     heartbeat: Heartbeat | None = None
     sources: Annotated[list[SourceConfig], Field(min_length=1)]
+    expectations: list[ExpectationConfig] = []
     receivers: Annotated[list[ReceiverConfig], Field(min_length=1)]
     routes: Annotated[list[RouteConfig], Field(min_length=1)]
     _path: Path = PrivateAttr(Path("config.toml"))  # no setting: where the settings were read

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from monitor.config.limits import Limits
+from monitor.config.persons import MatchKey
 from monitor.config.secret import Secret
 from monitor.config.values import Address, Bool, Duration, Int, Name, Rate, Service, Strict
 
@@ -24,6 +25,10 @@ class WatchedSource(Strict):
     admin_limit: Annotated[Int, Field(ge=0)] | None = None
     privileged_roles: list[str] = []
     limits: Limits = Limits()
+    authorities: list[Name] | None = None
+    match: Annotated[list[MatchKey], Field(min_length=1)] = ["email"]
+    aliases: dict[str, str] | Path | None = None
+    stale_after: Duration = timedelta(days=1)
     blind_after: Duration | None = None
 
     @model_validator(mode="after")

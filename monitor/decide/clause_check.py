@@ -10,6 +10,13 @@ from monitor.decide import facts
 from monitor.decide.expressions import Clause, ClauseError
 from monitor.decide.places import line_of
 from monitor.domain.company import BusinessHours, Setting
+from monitor.domain.person import Match, Person
+
+_A_DAY = datetime(2025, 12, 31, tzinfo=UTC)
+SAMPLE_MATCH = Match(
+    Person("10423", "hr", "dana@example.test", "Dana Example", "active", "Sales", "Account manager", "carla", _A_DAY,
+           _A_DAY, _A_DAY, ("sample",), ("sample",), _A_DAY), "email",
+)  # fmt: skip
 
 
 def clause_problems(
@@ -37,6 +44,7 @@ def sample(kind: str, names: Mapping[str, facts.Fact]) -> dict[str, Any]:
     dated = ("first_seen", "status_since", "level_since", "role_changed", "privileged_since", "reactivated", "changed",
              "grant_since")  # fmt: skip
     record |= dict.fromkeys(dated, now - timedelta(days=100)) | {"watched_since": now - timedelta(days=100)}
+    record["person"] = SAMPLE_MATCH
     lists = ("past_levels", "past_roles", "past_emails", "earlier_ids", "past_access_levels", "past_groups")
     record |= {name: ["sample"] for name in lists}
     record |= {"privileged": False, "role_access_level": "user"} if kind in ("account", "grant") else {}

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from monitor.decide.persons import active
+from monitor.domain.person import Match, Needed, Person
 from monitor.domain.reading import Scope
 
 DAY = timedelta(days=1)
@@ -28,10 +30,15 @@ class Fact:
     reads: tuple[str, ...] = ()  # fields of the record; its own last name when empty
     compute: Callable[..., Any] | None = None  # (now, *fields) -> value; without one, the field itself
     scope: str = Scope.USERS
+    also: str = ""  # a second scope that it needs
 
     @property
     def kind(self) -> str:
         return self.name.partition(".")[0]
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return tuple(s for s in (self.scope, self.also) if s)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -60,6 +67,35 @@ def _idle(now: datetime, last_login: datetime | None, created: datetime | None, 
 
 def _new(_now: datetime, first_seen: datetime, watched_since: datetime | None) -> bool | None:
     return None if watched_since is None else first_seen > watched_since
+
+
+def _of(field: str) -> Callable[..., Any]:
+    """A field of the matched person."""
+
+    def get(_now: datetime, match: Match) -> Any:
+        got = None if match.person is None else getattr(match.person, field)
+        return list(got) if isinstance(got, tuple) else got
+
+    return get
+
+
+def _whose(decide: Callable[[datetime, Person], Any]) -> Callable[..., Any]:
+    return lambda now, match: None if match.person is None else decide(now, match.person)
+
+
+def _names(needed: tuple[Needed, ...] | None) -> list[str] | None:
+    return None if needed is None else [n.name for n in needed]
+
+
+def _missing(_now: datetime, match: Match, groups: list[str]) -> list[str] | None:
+    """Without a person nothing is required."""
+    needed, held = match.person.required_groups if match.person else (), frozenset(groups)
+    return None if needed is None else [n.name for n in needed if not n.held(held)]
+
+
+def _kept(_now: datetime, match: Match, groups: list[str]) -> list[str] | None:
+    earlier, held = match.person.earlier_groups if match.person else (), frozenset(groups)
+    return None if earlier is None else [n.name for n in earlier if n.held(held)]
 
 
 NOT_SAID = "the source did not report it"
@@ -163,6 +199,26 @@ ACCOUNT = (
     Fact("account.past_roles", _L, "Titles of every earlier role."),
     Fact("account.past_emails", _L, "Every earlier e-mail address, in lower case."),
     Fact("account.earlier_ids", _L, "Ids of other accounts that had this e-mail before: a re-created account."),
+    Fact(
+        "account.missing_groups",
+        _L,
+        "Groups that the config's expectations require of its person and that it is not in; none without a person.",
+        "an expectation cannot be decided, because the title or the department is not known",
+        ("person", "groups"),
+        _missing,
+        Scope.MEMBERS,
+        Scope.PERSONS,
+    ),
+    Fact(
+        "account.kept_groups",
+        _L,
+        "Groups it is in that an earlier department of its person required and the present one does not.",
+        "an expectation cannot be decided, because the title or the department is not known",
+        ("person", "groups"),
+        _kept,
+        Scope.MEMBERS,
+        Scope.PERSONS,
+    ),
 )
 
 GRANT = (
@@ -173,6 +229,63 @@ GRANT = (
          "its role or group has none, or was never seen", ("entitlement_title",)),
     Fact("grant.since", _T, "Since when it is held; the first snapshot that showed it.", reads=("grant_since",)),
     Fact("grant.since_days", "int", "Whole days since then.", reads=("grant_since",), compute=whole_days),
+)  # fmt: skip
+
+NO_PERSON = "there is no person"
+NOT_OF_PERSON = "there is no person, or the authority did not say"
+
+
+def _person(
+    name: str, type_: str, about: str, compute: Callable[..., Any] | None = None, absent: str = NOT_OF_PERSON,
+    also: str = "",
+) -> Fact:  # fmt: skip
+    return Fact(f"person.{name}", type_, about, absent, ("person",), compute or _of(name), Scope.PERSONS, also)
+
+
+PERSON = (
+    _person("found", "bool", "An authority has a person for the account.", lambda _n, m: m.person is not None, "never"),
+    _person(
+        "ambiguous", "bool", "Several persons might hold the account, and no stated key decides.",
+        lambda _n, m: bool(m.several), "never",
+    ),
+    _person(
+        "matched_by", "string", "The key that matched, as the config writes it, or alias.", lambda _n, m: m.by,
+        "there is no person, or the rule is about the person itself",
+    ),
+    _person(
+        "candidates", _L, "Keys of the persons between whom nothing decides.", lambda _n, m: list(m.several), "never",
+    ),
+    _person("key", "string", "The authority's own id of the person.", absent=NO_PERSON),
+    _person("authority", "string", "Name of the source that has the person.", absent=NO_PERSON),
+    _person("email", "string", "E-mail address in the authority."),
+    _person("name", "string", "Name in the authority."),
+    _person("status", "string", "active, suspended, invited or deactivated, as the authority reports it."),
+    _person(
+        "active", "bool", "There, says the authority: the last working day is not over, and the status is active.",
+        _whose(active), "there is no person, or the authority reports neither a status nor an end",
+    ),
+    _person(
+        "started", "bool", "The first working day has come, or none is recorded.",
+        _whose(lambda now, p: p.starts is None or now >= p.starts), NO_PERSON,
+    ),
+    _person("starts", _T, "Beginning of the first working day, in the config's time zone."),
+    _person("ended", _T, "End of the last working day, in the config's time zone; it may lie ahead."),
+    _person("ended_recorded", _T, "When the end was recorded in the authority."),
+    _person("department", "string", "Department."),
+    _person("previous_departments", _L, "Every earlier department since watching began.", absent=NO_PERSON),
+    _person("department_changed", _T, "Last change of department; first seen while none was seen.", absent=NO_PERSON),
+    _person("title", "string", "Job title."),
+    _person("manager", "string", "The manager, as the authority names them."),
+    _person("tags", _L, "Tags in the authority."),
+    _person("allowed_levels", _L, "Levels that the config's expectations allow; empty when none says anything."),
+    _person(
+        "required_groups", _L, "Groups that the config's expectations require.",
+        _whose(lambda _n, p: _names(p.required_groups)),
+    ),
+    _person(
+        "accounts", _L, "Ids of the person's accounts in this source.",
+        lambda _n, m: None if m.person is None or m.accounts is None else list(m.accounts), NO_PERSON, Scope.USERS,
+    ),
 )  # fmt: skip
 
 ROLE = (
@@ -257,17 +370,21 @@ SOURCE = (
     ),
 )
 
-ABOUT_ACCESS = frozenset({"source.admins", "source.privileged", "source.suspended", "source.admin_limit"})
+ABOUT_ACCESS = frozenset(
+    {"source.admins", "source.privileged", "source.suspended", "source.admin_limit", "source.unknown_percent"}
+)
 
 NOW = Fact("now", _T, "The time of the snapshot that is judged.", scope="")
 
-FACTS: dict[str, Fact] = {f.name: f for f in (*ACCOUNT, *GRANT, *ROLE, *GROUP, *SOURCE, NOW)}
-KINDS = ("account", "grant", "role", "group", "source")
+FACTS: dict[str, Fact] = {f.name: f for f in (*ACCOUNT, *PERSON, *GRANT, *ROLE, *GROUP, *SOURCE, NOW)}
+KINDS = ("account", "person", "grant", "role", "group", "source")
+COUNTING = ("person", "role", "source")  # facts of these kinds about accounts count all of them
+OF_PERSONS = frozenset(n for n, f in FACTS.items() if Scope.PERSONS in f.scopes)
 
 
 def kinds_readable(kind: str) -> tuple[str, ...]:
-    """Whose facts a rule with this `for_each` may read: a grant is held by an account."""
-    return ("grant", "account") if kind == "grant" else (kind,)
+    """Whose facts a rule with this `for_each` may read: a grant is held by an account, and an account by a person."""
+    return {"grant": ("grant", "account", "person"), "account": ("account", "person")}.get(kind, (kind,))
 
 
 def readable(kind: str) -> dict[str, Fact]:
@@ -297,6 +414,20 @@ def value(fact: Fact, record: dict[str, Any], now: datetime) -> Any:
             return None
         values.append(got)
     return fact.compute(now, *values) if fact.compute else values[0]
+
+
+def reader(fact: Fact) -> Callable[[dict[str, Any], datetime], Any]:
+    """`value` of one fact with all that can be known beforehand worked out: it meets every record at every poll."""
+    compute, fields = fact.compute, [optional(f) for f in fact.fields]
+    if fact is NOW or compute is None or len(fields) != 1 or fields[0][1]:
+        return lambda record, now: value(fact, record, now)
+    name = fields[0][0]
+
+    def read(record: dict[str, Any], now: datetime) -> Any:
+        got = record.get(name)
+        return None if got is None else compute(now, got)
+
+    return read
 
 
 # A complete record of each kind: every clause is tried on it when a rule is loaded, and rule tests start from
@@ -342,8 +473,14 @@ SAMPLE_SOURCE: dict[str, Any] = {
     "outcome": "complete", "complete_age": 0, "blind_after": 60, "failed_scopes": [], "forbidden_scopes": [],
     "needs_reauth": False, "unknown_percent": 0, "removed_percent": 0,
 }  # fmt: skip
+SAMPLE_PERSON: dict[str, Any] = {
+    "id": "10423", "email": "dana@example.test", "name": "Dana Example", "status": "active", "department": "Sales",
+    "title": "Account manager", "manager": "carla@example.test", "starts": timedelta(days=400), "tags": ["sample"],
+    "allowed_levels": [], "required_groups": [], "accounts": [SAMPLE_ACCOUNT["id"]], "matched_by": "email",
+}  # fmt: skip
 SAMPLES = {
     "account": SAMPLE_ACCOUNT,
+    "person": SAMPLE_PERSON,
     "grant": SAMPLE_GRANT,
     "role": SAMPLE_ROLE,
     "group": SAMPLE_GROUP,

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from monitor.decide.facts import FACTS, KINDS, SAMPLES, Fact
+from monitor.decide.facts import COUNTING, FACTS, KINDS, SAMPLES, Fact
 from monitor.domain.reading import Scope
 
 _NOT_READ = {
     Scope.ROLES: "the list of roles was not read whole",
     Scope.GROUPS: "the list of groups was not read whole",
     Scope.MEMBERS: "a list of members was not read whole",
+    Scope.PERSONS: "an authority was not read whole lately",
 }
 _NOT_COUNTED = "the accounts were not read whole"
 
@@ -20,11 +21,11 @@ _NOT_COUNTED = "the accounts were not read whole"
 def when_absent(fact: Fact) -> str:
     """Every cause for the fact to be absent, or "never"."""
     causes = [] if fact.absent == "never" else [fact.absent]
-    scope = _NOT_READ.get(fact.scope)
-    if fact.kind in ("role", "source") and fact.scope == Scope.USERS:
-        scope = _NOT_COUNTED
-    if scope and not any("not read" in cause for cause in causes):
-        causes.append(scope)
+    for scope in fact.scopes:
+        counted = fact.kind in COUNTING and scope == Scope.USERS
+        cause = _NOT_COUNTED if counted else _NOT_READ.get(scope)
+        if cause and not any("not read" in known for known in causes if scope != Scope.PERSONS):
+            causes.append(cause)
     return ", or ".join(causes) or "never"
 
 
@@ -57,6 +58,8 @@ def _toml(value: Any) -> str:
 
 def _table(kind: str) -> Iterator[str]:
     yield f'### Facts of `for_each = "{kind}"`\n' if kind in KINDS else "### In every rule\n"
+    if kind == "person":
+        yield "Rules about an account may ask them as well, of the person whose account it is.\n"
     yield "| fact | type | meaning | absent when |"
     yield "| --- | --- | --- | --- |"
     for name, type_, about, absent in rows(kind):

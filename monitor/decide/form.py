@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from monitor.domain.rule import RuleStatus, Severity
 
+OPENED = "opened_at"  # the clock of rules that name none
 DURATION = re.compile(r"(\d{1,5})(s|m|h|d)")
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")  # a fact in a title
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -36,7 +37,7 @@ _Said = Annotated[str, Field(min_length=3)]
 
 class ExemptionForm(Form):
     subject: _Text | None = Field(
-        None, description="Id of the account, role, group or source; or an e-mail address. Or write match."
+        None, description="Id of the account, person, role, group or source; or an e-mail address. Or write match."
     )
     match: list[_Text] = Field([], description="Instead of a subject: clauses in CEL; every one must hold.")
     reason: _Said = Field(description="Why it is let be.")
@@ -85,7 +86,10 @@ class RuleForm(Form):
     status: RuleStatus = Field(RuleStatus.ACTIVE, description="draft: recorded, not sent. retired: not judged.")
     owner: _Text = Field(description="E-mail of whoever answers for it.")
     fix_within: str | None = Field(None, description='Time until a finding is due, like "2d".')
-    for_each: Literal["account", "grant", "role", "group", "source"] = Field(description="What is judged, one by one.")
+    clock: str = Field(OPENED, description='From when fix_within counts: a timestamp fact, like "person.ended".')
+    for_each: Literal["account", "person", "grant", "role", "group", "source"] = Field(
+        description="What is judged, one by one."
+    )
     closes: str = Field("fixed", description='When a finding ends: "fixed", "acknowledged" or "after 14d".')
     description: _Text = Field(description="Why it matters, in two or three sentences.")
     runbook: str = Field("", description="What the reader of the alert should do, in numbered steps.")

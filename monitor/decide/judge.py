@@ -9,7 +9,7 @@ subject on which the mask errs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from typing import Any, NamedTuple
@@ -41,8 +41,9 @@ class Compiled(NamedTuple):
 
     @property
     def shown(self) -> frozenset[str]:
-        """Facts for evidence, title and exemptions, besides those that the clauses read."""
-        named = (*self.rule.evidence, *PLACEHOLDER.findall(self.rule.title))
+        """Facts for evidence, title, clock and exemptions, besides those that the clauses read."""
+        clock = (self.rule.clock,) if self.rule.clock else ()
+        named = (*self.rule.evidence, *PLACEHOLDER.findall(self.rule.title), *clock)
         exempting = (n for leave in self.leave for clause in leave.clauses for n in clause.reads)
         return frozenset(n for n in (*named, *exempting) if not n.startswith(PREFIX))
 
@@ -140,7 +141,7 @@ def judge(
     Records are dicts of the fields in `plan.fields`, None where absent; they carry id, email and name to tell of.
     """
     watch = watch or {}
-    getters = [(n, facts.FACTS[n]) for n in plan.names]
+    getters = [_getter(facts.FACTS[n]) for n in plan.names]
     singles = [r for r in plan.rules if r.single]
     by_id = {r.rule.id: r for r in plan.rules}
     for record in records:
@@ -165,15 +166,19 @@ def identity(kind: str, record: Mapping[str, Any]) -> str:
     return str(record["grant_id" if kind == Kind.GRANT else "id"])
 
 
-def _data(
-    getters: Sequence[tuple[str, facts.Fact]], record: dict[str, Any], now: datetime, plan: Plan
-) -> tuple[dict[str, Any], int]:
+Getter = tuple[str, str, Callable[[dict[str, Any], datetime], Any] | None]
+
+
+def _getter(fact: facts.Fact) -> Getter:
+    """A fact's name, the field that it is, and how to read it if it is no plain field."""
+    plain = fact.compute is None and not fact.reads and fact is not facts.NOW
+    return fact.name, fact.fields[0], None if plain else facts.reader(fact)
+
+
+def _data(getters: Sequence[Getter], record: dict[str, Any], now: datetime, plan: Plan) -> tuple[dict[str, Any], int]:
     data, absent, blind = {**plan.constants}, 0, plan.blind
-    for i, (name, fact) in enumerate(getters):
-        if fact.compute is None and not fact.reads and name != "now":
-            got = record[fact.fields[0]]
-        else:
-            got = facts.value(fact, record, now)
+    for i, (name, field_, read) in enumerate(getters):
+        got = record[field_] if read is None else read(record, now)
         if got is None or name in blind:
             absent |= 1 << i
         else:
@@ -241,7 +246,7 @@ def explain(compiled: Compiled, record: dict[str, Any], now: datetime, plan: Pla
     until = exemptions.ends(let_be[0], plan.day_zone) if let_be else None
     return Judgement(
         compiled.rule.id, subject, verdict, _evidence(compiled, data), _title(compiled.rule.title, data), why, until,
-        tuple(e.id for e in let_be),
+        tuple(e.id for e in let_be), data.get(compiled.rule.clock or ""),
     )  # fmt: skip
 
 
@@ -254,7 +259,11 @@ def _evidence(compiled: Compiled, data: Mapping[str, Any]) -> tuple[Evidence, ..
 
 
 def _title(template: str, data: Mapping[str, Any]) -> str:
-    return PLACEHOLDER.sub(lambda m: str(data.get(m[1], "?")), template)
+    return PLACEHOLDER.sub(lambda m: _said(data.get(m[1], "?")), template)
+
+
+def _said(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def blind_facts(complete: Mapping[str, bool]) -> frozenset[str]:
@@ -263,10 +272,11 @@ def blind_facts(complete: Mapping[str, bool]) -> frozenset[str]:
     Facts of the users scope are not among them: an account that a broken read did show was read. Those that it did
     not show are left out of judging by the caller.
     """
-    blind = {n for n, f in facts.FACTS.items() if f.scope not in ("", Scope.USERS) and not complete.get(f.scope, False)}
-    if not complete.get(Scope.USERS, False):
-        blind |= {n for n, f in facts.FACTS.items() if f.kind in ("role", "source") and f.scope == Scope.USERS}
-    return frozenset(blind)
+    broken = {s for f in facts.FACTS.values() for s in f.scopes if not complete.get(s, False)}
+    return frozenset(
+        n for n, f in facts.FACTS.items()
+        if any(s in broken and (s != Scope.USERS or f.kind in facts.COUNTING) for s in f.scopes)
+    )  # fmt: skip
 
 
 def may_close(rule: Rule, complete: Mapping[str, bool], why: str = "", read: Mapping[str, bool] | None = None) -> bool:
@@ -276,13 +286,13 @@ def may_close(rule: Rule, complete: Mapping[str, bool], why: str = "", read: Map
     """
     compiled = compile_rule(rule)
     failed = next((c.reads for c in compiled.clauses if c.text == why), compiled.reads)
-    known = all(complete.get(facts.FACTS[name].scope, True) for name in compiled.reads)
-    return known and (read is None or all(read.get(facts.FACTS[name].scope, True) for name in failed))
+    known = all(complete.get(s, True) for name in compiled.reads for s in facts.FACTS[name].scopes)
+    return known and (read is None or all(read.get(s, True) for name in failed for s in facts.FACTS[name].scopes))
 
 
 def about_sight(compiled: Compiled) -> bool:
     """Whether a rule reads nothing but how the source was read: then it can be judged however badly that went."""
-    return all(facts.FACTS[name].scope == "" for name in compiled.reads)
+    return all(not facts.FACTS[name].scopes for name in compiled.reads)
 
 
 def active(rules: Iterable[Rule], kind: str) -> tuple[Compiled, ...]:

@@ -11,7 +11,7 @@ from monitor.decide import controls, facts, hints, settings
 from monitor.decide.clause_check import clause_problems
 from monitor.decide.expressions import Clause
 from monitor.decide.faults import filled
-from monitor.decide.form import PLACEHOLDER, RuleForm, duration
+from monitor.decide.form import OPENED, PLACEHOLDER, RuleForm, duration
 from monitor.decide.parse_exemptions import exemption, is_shared, line_of_exemption, overlong, with_shared
 from monitor.decide.places import line_of, line_of_key
 from monitor.decide.rule_settings import RuleSettings
@@ -42,6 +42,7 @@ def _problems(rule: RuleForm, text: str, file: str, today: date, known: RuleSett
     ):
         yield f"{file}:{line}: {fault}"
     yield from _name_problems(rule, text, file, known)
+    yield from _clock_problems(rule, text, file)
     yield from _control_problems(rule, text, file)
     for number, form in enumerate(rule.exemptions):
         line = line_of_exemption(text, number)
@@ -73,6 +74,18 @@ def _unknown_name(name: str, rule: RuleForm, asked: RuleSettings) -> str:
     if name.startswith(settings.PREFIX):
         return hints.no_setting(name, asked.in_force)
     return f"there is no fact {name}{facts.suggest(name, rule.for_each)}"
+
+
+def _clock_problems(rule: RuleForm, text: str, file: str) -> Iterator[str]:
+    if rule.clock == OPENED:
+        return
+    known, line = facts.readable(rule.for_each), line_of_key(text, "clock")
+    if rule.clock not in known:
+        yield f"{file}:{line}: clock: there is no fact {rule.clock}{facts.suggest(rule.clock, rule.for_each)}"
+    elif known[rule.clock].type != "timestamp":
+        yield f"{file}:{line}: clock: {rule.clock} is {known[rule.clock].type}; fix_within counts from a timestamp"
+    if rule.fix_within is None:
+        yield f"{file}:{line}: clock: says from when fix_within counts; add fix_within"
 
 
 def _control_problems(rule: RuleForm, text: str, file: str) -> Iterator[str]:
@@ -109,6 +122,7 @@ def _rule(model: RuleForm, text: str, file: str, known: RuleSettings) -> Rule:
         description=model.description.strip(),
         runbook=model.runbook.strip(),
         fix_within=duration(model.fix_within) if model.fix_within else None,
+        clock=None if model.clock == OPENED else model.clock,
         closes=_closes(model.closes),
         evidence=tuple(model.evidence),
         controls={k: tuple(v) for k, v in model.controls.items()},

@@ -67,6 +67,7 @@ def _held(
         after = replace(
             old, verdict=judgement.verdict, exempt_until=judgement.exempt_until, severity=rule.severity,
             owner=rule.owner, draft=_draft(rule), rule_digest=rule.digest,
+            due_at=_due(rule, judgement.clock) if judgement.clock else old.due_at,
         )  # fmt: skip
         if old.draft and not after.draft and after.verdict is Verdict.FINDING:
             yield Event(EventKind.EDITED, after, ACTIVATED)
@@ -79,6 +80,11 @@ def _held(
 def _was(old: Finding) -> Verdict:
     """The verdict before it was unknown, if that was exempt: then nobody has been told of the finding."""
     return Verdict.EXEMPT if old.exempt_until is not None else old.verdict
+
+
+def _due(rule: Rule, since: datetime) -> datetime | None:
+    """Counted from the rule's clock: a leaver is due from the last working day on, whenever we learnt of it."""
+    return since + rule.fix_within if rule.fix_within else None
 
 
 def _draft(rule: Rule) -> bool:
@@ -97,7 +103,7 @@ def _opened(judgement: Judgement, rule: Rule, mark: str, source: str, now: datet
         subject=judgement.subject,
         owner=rule.owner,
         opened_at=now,
-        due_at=now + rule.fix_within if rule.fix_within else None,
+        due_at=_due(rule, judgement.clock or now),
         closes_at=now + rule.closes.after if rule.closes.after else None,
         evidence=judgement.evidence,
         rule_digest=rule.digest,

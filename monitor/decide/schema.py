@@ -67,6 +67,10 @@ def _poll() -> dict[str, Any]:
     return {
         "at": {"type": "string", "pattern": _AGE, "description": 'How long ago, like "10d ago".'},
         "absent": {"type": "array", "items": {"type": "string"}, "description": "Fields that were not reported."},
+        "person": {
+            "description": 'What the authority says of the holder: a table, "none" or "ambiguous".',
+            "anyOf": [{"type": "object"}, {"enum": ["none", "ambiguous"]}],
+        },
         "exists": {"type": "boolean", "description": "false: this poll did not show the subject."},
     }
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from monitor.decide import facts
+from monitor.decide import facts, rehearsal
 from monitor.decide.access import privileged
 from monitor.decide.drift import advance, advance_role, folded
 from monitor.decide.expressions import Clause, ClauseError
@@ -23,14 +23,17 @@ from monitor.domain.observed import Account, Role, grant_id
 from monitor.domain.rule import Rule, RuleTest
 
 NOW = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)  # any day will do: tests speak in distances
-CONTROL_KEYS = {"at", "absent", "exists"}
+CONTROL_KEYS = {"at", "absent", "exists", "person"}
 COMPUTED = {
     "first_seen", "status_since", "level_since", "role_changed", "privileged_since", "reactivated", "privileged",
     "past_levels", "past_roles", "past_emails", "earlier_ids", "changed", "past_access_levels", "watched_since",
     "idle_days", "mostly_idle_days", "detractor", "age_days", "new", "email_domain", "past_groups", "last_seen",
-    "grant_since", "since_days", "grant_id",
+    "grant_since", "since_days", "grant_id", "missing_groups", "kept_groups",
 }  # fmt: skip
-_AN = {"account": "an account", "grant": "a grant", "role": "a role", "group": "a group", "source": "a source"}
+_AN = {
+    "account": "an account", "person": "a person", "grant": "a grant", "role": "a role", "group": "a group",
+    "source": "a source",
+}  # fmt: skip
 _AGO = re.compile(r"(\d+[smhd])( ago)?")
 
 
@@ -90,16 +93,21 @@ def _values(values: Mapping[str, Any]) -> str:
 
 def play(kind: str, polls: tuple[Mapping[str, Any], ...]) -> tuple[dict[str, Any] | None, datetime]:
     """The record of the subject after the last poll, and the time of judging, which is "now"."""
-    player = {"account": _accounts, "grant": _grants, "role": _roles, "group": _plain, "source": _plain}[kind]
+    players = {"account": _accounts, "person": _persons, "grant": _grants, "role": _roles}
+    player = players.get(kind, _plain)
     states = []
-    said: dict[str, Any] = dict(facts.SAMPLES[kind])
+    said: dict[str, Any] = dict(facts.SAMPLES[kind]) | (
+        {"person": facts.SAMPLE_PERSON} if kind in ("account", "grant") else {}
+    )
     last_at: datetime | None = None
     for number, poll in enumerate(polls, 1):
         at = _moment(poll.get("at", "0d ago"), f"poll {number}: at")
         if last_at is not None and at < last_at:
             raise ValueError(f"poll {number}: at lies before the poll above it")
         last_at = at
-        said = {**said, **_checked(kind, poll, number)}
+        said = {**said, **(_checked_person(poll, number) if kind == "person" else _checked(kind, poll, number))}
+        if kind in ("account", "grant") and "person" in poll:
+            said["person"] = rehearsal.carried(said.get("person"), poll["person"], f"poll {number}: person")
         shown = {k: NOW - v if isinstance(v, timedelta) else v for k, v in said.items()}
         shown |= dict.fromkeys(poll.get("absent", ()))
         states.append((at, shown if poll.get("exists", True) else None))
@@ -115,7 +123,8 @@ def _checked(kind: str, poll: Mapping[str, Any], number: int) -> dict[str, Any]:
         raise ValueError(f"poll {number}: id cannot be absent; for a poll that does not show it write exists = false")
     if not isinstance(poll.get("exists", True), bool):
         raise ValueError(f"poll {number}: exists must be true or false")
-    allowed = facts.SAMPLES[kind] | ({"role_access_level": "user"} if kind in ("account", "grant") else {})
+    held = {"role_access_level": "user", "person": {}} if kind in ("account", "grant") else {}
+    allowed = facts.SAMPLES[kind] | held
     for key in [*(k for k in poll if k not in CONTROL_KEYS), *absent]:
         if key in COMPUTED:
             raise ValueError(f"poll {number}: {key} is computed from the polls and cannot be set")
@@ -129,6 +138,16 @@ def _checked(kind: str, poll: Mapping[str, Any], number: int) -> dict[str, Any]:
     if "last_login" in set_here:
         set_here["never_signed_in"] = False
     return _typed(set_here, allowed, number)
+
+
+def _checked_person(poll: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """The fields of a person stand in the poll itself, and beside them what every poll may say."""
+    if "person" in poll:
+        raise ValueError(f"poll {number}: what is said of a person stands in the poll itself here")
+    said = {k: v for k, v in poll.items() if k not in ("at", "exists")}
+    if isinstance(said.get("absent"), list):
+        said["absent"] = [name for name in said["absent"] if name != "person"]  # the authority was not read
+    return {k: v for k, v in rehearsal.checked(said, f"poll {number}").items() if v is not None}
 
 
 def _typed(values: dict[str, Any], like: Mapping[str, Any], number: int) -> dict[str, Any]:
@@ -174,6 +193,7 @@ def _accounts(states: list[tuple[datetime, dict[str, Any] | None]]) -> dict[str,
     if record is not None:
         record["watched_since"] = states[0][0]
         record["past_groups"] = sorted(groups - set(record.get("groups") or ()))
+        record["person"] = rehearsal.played([(at, s and s.get("person")) for at, s in states], NOW)
     return record
 
 
@@ -192,6 +212,14 @@ def _grants(states: list[tuple[datetime, dict[str, Any] | None]]) -> dict[str, A
 
 def _mark(record: Mapping[str, Any]) -> str:
     return grant_id(record["id"], record["grant_kind"], record["entitlement"])
+
+
+def _persons(states: list[tuple[datetime, dict[str, Any] | None]]) -> dict[str, Any] | None:
+    shown = states[-1][1]
+    if shown is None:
+        return None
+    match = None if "person" in shown else rehearsal.played(states, NOW)
+    return {"id": shown["id"], "email": shown["email"], "name": shown["name"], "person": match}
 
 
 def flat(version: Version) -> dict[str, Any]:

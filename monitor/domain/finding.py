@@ -47,6 +47,7 @@ class Judgement(NamedTuple):
     why: str = ""  # the clause that did not hold, the facts that are absent, or the error
     exempt_until: datetime | None = None
     exempted_by: tuple[str, ...] = ()  # ids of the exemptions in force, the one that ends last first
+    clock: datetime | None = None  # from when fix_within counts, if the rule says so and the fact is known
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class Scope:
     GROUPS = "groups"
     DETAILS = "role_details"
     MEMBERS = "members/"  # + group id
+    PERSONS = "persons"  # no part of a target's own poll: the authorities that say whose its accounts are
     FAST = "fast_lane"  # who is privileged or suspended
 
     @staticmethod

@@ -101,3 +101,4 @@ class Rule:
     settings: Mapping[str, Setting] = field(default_factory=dict)  # what it may read as settings.NAME
     defaults: Mapping[str, Setting] = field(default_factory=dict)  # as its file says, whatever the config does
     hours: BusinessHours = USUAL_HOURS
+    clock: str | None = None  # a timestamp fact from which fix_within counts; None: from when the finding was opened

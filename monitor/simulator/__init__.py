@@ -3,7 +3,11 @@
 from monitor.simulator.faults import Fault, Faults
 from monitor.simulator.school import School
 from monitor.simulator.server import SchoolServer
+from monitor.simulator.staff import STAFF_STORY, Staff
 from monitor.simulator.story import SMALLEST, STORY, Expected, Step
 from monitor.simulator.truto import TrutoServer
 
-__all__ = ["SMALLEST", "STORY", "Expected", "Fault", "Faults", "School", "SchoolServer", "Step", "TrutoServer"]
+__all__ = [
+    "SMALLEST", "STAFF_STORY", "STORY", "Expected", "Fault", "Faults", "School", "SchoolServer", "Staff", "Step",
+    "TrutoServer",
+]  # fmt: skip

@@ -28,6 +28,7 @@ class School:
         self._added = users
         self._addresses: dict[str, int] = {}  # of those that were changed or added
         self._visible: list[int] | None = None
+        self._hidden: set[int] = set()  # whom no answer shows, though they are there
         self.roles = [
             {"id": f"61bb42d5e07e2027{n:08x}", "title": title, "description": text, "access_level": level,
              "custom_role": custom}
@@ -86,9 +87,9 @@ class School:
     def listed(self, *, suspended: bool) -> list[int]:
         """The numbers of the users, newest first; without the suspended ones unless asked for them."""
         if suspended:
-            return self._order
+            return [i for i in self._order if i not in self._hidden] if self._hidden else self._order
         if self._visible is None:
-            self._visible = [i for i in self._order if not self.record(i)["is_suspended"]]
+            self._visible = [i for i in self.listed(suspended=True) if not self.record(i)["is_suspended"]]
         return self._visible
 
     def filtered(self, numbers: list[int], role: str | None, status: str | None) -> list[int]:
@@ -105,7 +106,7 @@ class School:
     def _index(self, who: str) -> int | None:
         made = self._made_for(who) if "@" in who else people.index_of(who)
         index = self._addresses.get(who.casefold(), made)
-        if index is None or index in self._gone or not 0 <= index < self._added:
+        if index is None or index in self._gone | self._hidden or not 0 <= index < self._added:
             return None
         found = self.record(index)
         return index if who.casefold() in (found["id"], found["email"].casefold()) else None
@@ -225,6 +226,13 @@ class School:
         self._order.insert(0, index)
         self._visible = None
         return str(user["id"])
+
+    def hide_half(self) -> None:
+        """Every second user is in no answer any more, not even when asked for: all else looks as it should."""
+        self._hidden, self._visible = set(self._order[::2]), None
+
+    def show_all(self) -> None:
+        self._hidden, self._visible = set(), None
 
     def remove_user(self, who: str) -> None:
         """Deletes the account; the groups forget it too."""

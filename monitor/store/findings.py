@@ -104,7 +104,7 @@ def _moved(found: Finding) -> dict[str, Any]:
     """The columns that an event may move."""
     moving = (
         "status", "verdict", "severity", "owner", "resolved_at", "resolution", "resolution_detail", "acknowledged_at",
-        "acknowledged_by", "exempt_until", "draft", "rule_digest",
+        "acknowledged_by", "exempt_until", "draft", "rule_digest", "due_at",
     )  # fmt: skip
     row = _row(found)
     return {name: row[name] for name in moving}

@@ -136,6 +136,17 @@ def most_asked(engine: Engine, name: str, within: int = 50) -> dict[str, int]:
     return found
 
 
+def last_moved(engine: Engine, name: str) -> datetime | None:
+    """When the last poll ended that changed what is known of this source: who looks at it is due again since then."""
+    query = (
+        select(SNAPSHOTS.c.finished_at).join(SOURCES, SOURCES.c.id == SNAPSHOTS.c.source_id)
+        .where(SOURCES.c.name == name, (SNAPSHOTS.c.changes > 0) | SNAPSHOTS.c.baseline)
+        .order_by(SNAPSHOTS.c.id.desc()).limit(1)
+    )  # fmt: skip
+    with reading(engine) as connection:
+        return connection.execute(query).scalar()
+
+
 def snapshots(engine: Engine, source: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
     """Newest last."""
     query = (

@@ -62,7 +62,7 @@ def record(
         _things(connection, staging, settled, snapshot_id)
         _scopes(connection, staging, settled, snapshot_id)
         changes = _changes(connection, staging, snapshot_id)
-        totals = _totals(connection, staging.source_id, snapshot_id)
+        totals = _totals(connection, staging.source_id, snapshot_id, changes)
         _source(connection, staging, snapshot, reader)
         ledger.append(
             connection, snapshot.finished_at,
@@ -93,7 +93,7 @@ def _snapshot(connection: Connection, source_id: int, snapshot: Snapshot, rules_
         "version": version,
         "baseline": snapshot.baseline,
         "error": snapshot.error,
-        "accounts": 0, "roles": 0, "groups": 0, "grants": 0,
+        "changes": 0, "accounts": 0, "roles": 0, "groups": 0, "grants": 0,
         "proof": {
             k: round(v, 3) if isinstance(v, float) else v for k, v in proof.as_dict().items() if k != "root_digest"
         },
@@ -193,7 +193,7 @@ def _changes(connection: Connection, staging: Staging, snapshot_id: int) -> int:
     ).rowcount
 
 
-def _totals(connection: Connection, source_id: int, snapshot_id: int) -> Mapping[str, int]:
+def _totals(connection: Connection, source_id: int, snapshot_id: int, changes: int) -> Mapping[str, int]:
     totals = {
         table: connection.exec_driver_sql(
             f"SELECT count(*) FROM {table} WHERE source_id = ? AND valid_to IS NULL",  # noqa: S608
@@ -201,7 +201,7 @@ def _totals(connection: Connection, source_id: int, snapshot_id: int) -> Mapping
         ).scalar_one()
         for table in ("accounts", "roles", "groups", "grants")
     }
-    connection.execute(update(SNAPSHOTS).where(SNAPSHOTS.c.id == snapshot_id).values(**totals))
+    connection.execute(update(SNAPSHOTS).where(SNAPSHOTS.c.id == snapshot_id).values(**totals, changes=changes))
     return totals
 
 

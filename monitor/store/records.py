@@ -76,6 +76,20 @@ def account_records(  # noqa: C901  # it meets every account at every poll: call
             yield record
 
 
+def recorded_accounts(staging: Staging) -> Iterator[dict[str, Any]]:
+    """Every account as it was before this poll, with what persons are matched by."""
+    names = ("id", "email", "username", "name", "fields")
+    rows = staging.db.execute(
+        """SELECT account_id, email, username, name, fields FROM main_db.accounts
+           WHERE source_id = ? AND valid_to IS NULL""",
+        (staging.source_id,),
+    )
+    for row in rows:
+        record = dict(zip(names, row, strict=True))
+        record["fields"] = _decoded(record["fields"]) if record["fields"] else {}
+        yield record
+
+
 def _sql(stored: Sequence[str], lane: Lane) -> str:
     activity = [f for f in stored if f in Activity._fields]
     staged = ", ".join(f"s.{_COLUMNS.get(f, f)}" for f in stored)

@@ -91,6 +91,7 @@ class SnapshotRow(SQLModel, table=True):
     grants: int = 0
     requests: int = 0
     pages: int = 0
+    changes: int = 0
     digest: str = ""
     rules_digest: str = ""
     version: str = ""

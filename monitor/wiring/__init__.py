@@ -209,7 +209,7 @@ def parts(
         template_faults=render.faults,
         watched={
             s.name: watched(config, s, f"sources[{i}]", clock, progress, staging_folder(config), unread=unread)
-            for i, s in enumerate(config.sources)
+            for i, s in sorted(enumerate(config.sources), key=lambda n: n[1].use != "authority")
             if only in (None, s.name)
         },
         staging_folder=staging_folder(config),

@@ -26,6 +26,7 @@ from monitor.errors import ConfigError, SourceError
 from monitor.sources.http import sanitised
 from monitor.sources.rows import Columns
 from monitor.sources.unread import Unread
+from monitor.wiring.persons import matching
 from monitor.wiring.secrets import secret
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def watched(
         has_flags=source.kind in ("learnworlds", "truto"),
         blind_after=source.blind_after.total_seconds() if source.blind_after else None,
         resume_within=getattr(source, "resume_within", timedelta(0)).total_seconds(), asks=_asks(source),
+        matching=matching(config, source),
     )  # fmt: skip
 
 

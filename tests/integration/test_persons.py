@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from datetime import date
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
+from monitor.cycle import CycleResult, RuleSet
+from monitor.daemon import Daemon
+from monitor.decide.facts import OF_PERSONS
+from monitor.decide.judge import compile_rule
+from monitor.decide.match import match_key
 from monitor.decide.parse import parse_set
+from monitor.decide.persons import Expectation
+from monitor.domain.finding import EventKind, Resolution
+from monitor.domain.limits import Limit
+from monitor.domain.observed import Account, Group
+from monitor.domain.reading import Outcome
+from monitor.domain.rule import Verdict
+from monitor.store import persons
+from monitor.store.engine import reading
+from monitor.store.tables import moment
+from tests.peers.little import NAME
 from tests.peers.staff import HR, Staff, person
 
 RULES = Path(__file__).parents[2] / "rules"
-SHIPPED = parse_set({str(p): p.read_text("utf-8") for p in RULES.rglob("*.toml")}, today=date(2026, 6, 15))
+EVERY = parse_set({str(p): p.read_text("utf-8") for p in RULES.rglob("*.toml")}, today=date(2026, 6, 15))
+# those that ask something of persons
+SHIPPED = tuple(r for r in EVERY if r.for_each == "person" or compile_rule(r).reads & OF_PERSONS)
 
 
 @pytest.fixture
@@ -44,3 +65,266 @@ def test_no_rule_about_access_is_judged_on_an_authority(bench: Staff) -> None:
     assert (result.events, dict(result.unknown)) == ((), {})
     assert bench.rows("SELECT privileged FROM accounts") == [(None,)]
     assert bench.rows("SELECT name FROM sources") == [(HR,)]
+
+
+def school(bench: Staff, **accounts: Account) -> None:
+    """Who has an account: `ann=Account("a1", "ann@example.test", ...)`."""
+    bench.school.accounts |= {a.id: a for a in accounts.values()}
+
+
+def learner(id_: str, email: str, **said: Any) -> Account:
+    """A member of staff with an ordinary account."""
+    fixed: dict[str, Any] = {
+        "status": "active",
+        "level": "user",
+        "is_admin": False,
+        "is_instructor": False,
+        "is_reporter": False,
+    }
+    return Account(id_, email, **({**fixed, "tags": (), "fields": ()} | said))
+
+
+def told(result: CycleResult) -> set[tuple[str, str]]:
+    return {(e.finding.rule, e.finding.subject.id) for e in result.events if e.kind is EventKind.OPENED}
+
+
+def test_a_leaver_is_found_and_proved_fixed(bench: Staff) -> None:
+    """HR's end came; the account works on. The time to fix counts from the last working day, in the config's zone."""
+    bench.hires(person("1", "Ann@Example.test", "Ann", ends="2026-02-27", department="Sales"))
+    school(bench, ann=learner("a1", "ann@example.test", level="admin", is_admin=True))
+    bench.poll_hr()
+    opened = bench.poll()
+    assert told(opened) == {("leaver-still-active", "a1"), ("leaver-still-privileged", "a1")}
+    found = next(e.finding for e in opened.events if e.finding.rule == "leaver-still-active")
+    assert found.due_at == datetime(2026, 2, 28, 23, 59, 59, tzinfo=UTC)
+    shown = {name: value for evidence in found.evidence for name, value in evidence.facts.items()}
+    assert (shown["person.key"], shown["person.matched_by"], shown["person.authority"]) == ("1", "email", HR)
+    bench.school.accounts["a1"] = learner("a1", "ann@example.test", status="suspended")
+    resolved = bench.poll()
+    assert {(e.kind, e.finding.resolution) for e in resolved.events} == {(EventKind.RESOLVED, Resolution.FIXED)}
+
+
+def test_an_end_that_hr_moves_moves_what_is_due(bench: Staff) -> None:
+    """The clock is HR's, also after the finding was opened."""
+    bench.hires(person("1", "ann@example.test", ends="2026-02-27"))
+    school(bench, ann=learner("a1", "ann@example.test"))
+    bench.poll_hr()
+    bench.poll()
+    bench.hires(person("1", "ann@example.test", ends="2026-02-20"))
+    bench.poll_hr()
+    bench.poll()
+    assert moment(bench.rows("SELECT due_at FROM findings")[0][0]) == datetime(2026, 2, 21, 23, 59, 59, tzinfo=UTC)
+
+
+BROKEN: list[tuple[str, Callable[[Staff], object]]] = [
+    ("HR could not be read", lambda b: b.poll_hr("users", "roles", "groups", "role_details", outcome=Outcome.FAILED)),
+    ("HR was cut off", lambda b: b.poll_hr("users", hidden={"1", "2"})),
+    ("HR was read too long ago", lambda b: b.clock.ahead(days=2)),
+]
+
+
+@pytest.mark.parametrize(("how", "breaks"), BROKEN, ids=[b[0] for b in BROKEN])
+def test_without_hr_nothing_is_found_and_nothing_closes(
+    bench: Staff, how: str, breaks: Callable[[Staff], object]
+) -> None:
+    """Being blind is unknown: no orphan, no leaver, and what was open stays open."""
+    bench.hires(person("1", "ann@example.test", status="deactivated"), person("2", "bob@example.test"))
+    school(bench, ann=learner("a1", "ann@example.test"), bob=learner("b1", "bob@example.test"))
+    bench.poll_hr()
+    assert told(bench.poll()) == {("leaver-still-active", "a1")}
+    breaks(bench)
+    school(bench, cleo=learner("c1", "cleo@example.test"))
+    blind = bench.poll()
+    assert {(e.kind, e.finding.verdict) for e in blind.events} == {(EventKind.VERDICT, Verdict.UNKNOWN)}
+    assert blind.unknown["orphan-account"] == 3
+    bench.poll_hr()
+    assert told(bench.poll()) == {("orphan-account", "c1")}
+    assert bench.rows("SELECT rule, verdict, status FROM findings WHERE subject_id = 'a1'") == [
+        ("leaver-still-active", "finding", "open")
+    ]
+
+
+def test_before_hr_was_read_nothing_is_known_of_persons(bench: Staff) -> None:
+    """The first poll of a school does not make everybody an orphan."""
+    school(bench, ann=learner("a1", "ann@example.test"))
+    result = bench.poll()
+    assert (result.events, result.unknown["orphan-account"]) == ((), 1)
+
+
+def test_a_target_without_an_authority_shows_no_unknowns(tmp_path: Path) -> None:
+    """Rules about persons are not judged there at all, and what they found earlier ends."""
+    bench = Staff(tmp_path, SHIPPED)
+    bench.hires(person("1", "ann@example.test", status="deactivated"), person("2", "bob@example.test"))
+    school(bench, ann=learner("a1", "ann@example.test"))
+    bench.poll_hr()
+    assert told(bench.poll()) == {("leaver-still-active", "a1"), ("person-without-account", "2")}
+    alone = replace(bench.parts.watched[NAME], matching=None)
+    bench.parts = replace(bench.parts, watched={**bench.parts.watched, NAME: alone})
+    result = bench.poll()
+    assert {e.finding.resolution for e in result.events} == {Resolution.RULE_RETIRED}
+    assert not {r for r in result.unknown if "leaver" in r or "orphan" in r or "person" in r}
+    bench.close()
+
+
+def test_a_mover_keeps_groups_of_before(tmp_path: Path) -> None:
+    """What Sales required and Support does not, by title; the date of the move is the clock."""
+    expectations = (Expectation((), ("Sales",), (), ("Sellers",)), Expectation((), ("Support",), (), ("Helpers", "g3")))
+    bench = Staff(tmp_path, SHIPPED, expectations=expectations)
+    bench.school.groups |= {g: Group(g, title) for g, title in (("g1", "Sellers"), ("g2", "Helpers"), ("g3", "Third"))}
+    bench.school.managers = {("boss", g) for g in bench.school.groups}
+    bench.school.members = {"g1": {"a1"}, "g2": set(), "g3": set()}
+    bench.hires(person("1", "ann@example.test", department="Sales"))
+    school(bench, ann=learner("a1", "ann@example.test"))
+    bench.poll_hr()
+    assert told(bench.poll()) == set()
+    bench.hires(person("1", "ann@example.test", department="support"))
+    moved = bench.clock.now()
+    bench.poll_hr()
+    result = bench.poll()
+    assert told(result) == {("mover-kept-access", "a1"), ("required-group-missing", "a1")}
+    kept, missing = sorted((e.finding for e in result.events), key=lambda f: f.rule)
+    assert kept.due_at == moved + timedelta(days=7)
+    assert "Sellers" in kept.title
+    assert "Helpers" in missing.title
+    assert "g3" in missing.title
+    bench.school.members = {"g1": set(), "g2": {"a1"}, "g3": {"a1"}}
+    assert {e.kind for e in bench.poll().events} == {EventKind.RESOLVED}
+    bench.close()
+
+
+def test_a_level_that_the_job_does_not_allow(tmp_path: Path) -> None:
+    """Titles are patterns; upper and lower case are the same. Whoever the config does not name is let be."""
+    expectations = (Expectation(("account manager*",), (), ("user",), ()),)
+    bench = Staff(tmp_path, SHIPPED, expectations=expectations)
+    bench.hires(
+        person("1", "ann@example.test", title="Account Manager EMEA"),
+        person("2", "bob@example.test", title="Head of Training"),
+    )
+    teacher: dict[str, Any] = {"level": "instructor", "role": "Instructor", "is_instructor": True}
+    school(bench, ann=learner("a1", "ann@example.test", **teacher), bob=learner("b1", "bob@example.test", **teacher))
+    bench.poll_hr()
+    assert told(bench.poll()) == {("level-above-allowed", "a1")}
+    bench.close()
+
+
+def test_persons_without_an_account_and_accounts_of_nobody(bench: Staff) -> None:
+    """Each is one finding; a program's account is excepted by its tag, and a person who left the file is gone."""
+    bench.hires(person("1", "ann@example.test"), person("2", "bob@example.test"), person("3", starts="2026-05-01"))
+    school(bench, ann=learner("a1", "ann@example.test"), old=learner("o1", "gone@example.test"),
+           robot=learner("r1", "robot@example.test", tags=("service-account",)))  # fmt: skip
+    bench.poll_hr()
+    opened = bench.poll()
+    assert told(opened) == {("person-without-account", "2"), ("orphan-account", "o1")}
+    del bench.hr.accounts["2"]
+    bench.poll_hr()
+    assert [(e.finding.subject.id, e.finding.resolution) for e in bench.poll().events] == [("2", Resolution.GONE)]
+
+
+def test_keys_that_disagree_are_a_finding_until_an_alias_settles_it(tmp_path: Path) -> None:
+    """The number says Ann, the address says Bob: nobody may choose, until the operator does."""
+    keys = (match_key("employee_id:cf_number"), match_key("email"))
+    bench = Staff(tmp_path, SHIPPED, keys=keys)
+    bench.hires(person("1", "ann@example.test", employee_id="100", status="deactivated"),
+                person("2", "bob@example.test", employee_id="200"))  # fmt: skip
+    school(bench, odd=learner("x1", "bob@example.test", fields=(("cf_number", "100"),)))
+    bench.poll_hr()
+    assert told(bench.poll()) == {("ambiguous-match", "x1")}
+    bench.matching(keys=keys, aliases={"x1": "1"})
+    assert told(bench.poll()) == {("leaver-still-active", "x1"), ("person-without-account", "2")}
+    bench.close()
+
+
+def test_rules_that_ask_nothing_of_persons_read_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no rule asks costs nothing: the authority's rows are not even read."""
+    asked = list[str]()
+
+    def rows(_connection: Connection, _found: persons.Standing) -> Iterator[dict[str, Any]]:
+        asked.append("asked")
+        return iter(())
+
+    monkeypatch.setattr(persons, "rows", rows)
+    bench = Staff(tmp_path, tuple(r for r in EVERY if r not in SHIPPED))
+    bench.hires(person("1", "ann@example.test"))
+    school(bench, ann=learner("a1", "ann@example.test"))
+    bench.poll_hr()
+    bench.poll()
+    assert asked == []
+    bench.parts = replace(bench.parts, rules=RuleSet(SHIPPED, "all"))
+    bench.poll()
+    assert asked == ["asked"]
+    bench.close()
+
+
+def test_what_hr_corroborates_is_no_reason_for_doubt(bench: Staff) -> None:
+    """Half of the school is gone at once: doubtful, unless HR says that all of them have left."""
+    limit = {"removed": Limit(0.2, None, 4)}
+    watched = replace(bench.parts.watched[NAME], limits=limit)
+    bench.parts = replace(bench.parts, watched={**bench.parts.watched, NAME: watched})
+    bench.hires(*(person(str(i), f"p{i}@example.test") for i in range(10)))
+    school(bench, **{f"p{i}": learner(f"a{i}", f"p{i}@example.test") for i in range(10)})
+    bench.poll_hr()
+    bench.poll()
+    kept, bench.school.accounts = bench.school.accounts, dict(list(bench.school.accounts.items())[:5])
+    assert bench.poll().snapshot.outcome is Outcome.QUARANTINED
+    bench.hires(*(person(str(i), f"p{i}@example.test", status="deactivated") for i in range(5, 10)))
+    bench.poll_hr()
+    assert bench.poll().snapshot.outcome is Outcome.COMPLETE
+    assert len(kept) == 10
+
+
+def test_persons_as_of_an_earlier_day(bench: Staff) -> None:
+    """Replaying history asks who worked here then, not who does now."""
+    bench.hires(person("1", "ann@example.test", department="Sales"))
+    first = bench.poll_hr()
+    bench.hires(person("1", "ann@example.test", department="Support"), person("2", "bob@example.test"))
+    bench.poll_hr()
+    with reading(bench.engine) as connection:
+        then = persons.standing(connection, HR, first.snapshot.finished_at)
+        now = persons.standing(connection, HR)
+        assert then
+        assert now
+        shown = [[(r["id"], r["fields"]["department"] if r["fields"] else None) for r in persons.rows(connection, s)]
+                 for s in (then, now)]  # fmt: skip
+        assert shown == [[("1", "Sales")], [("1", "Support"), ("2", None)]]
+        assert len(list(persons.earlier(connection, then))) == 1
+        assert len(list(persons.earlier(connection, now))) == 2
+
+
+class Asked:
+    """Stands where the pool of threads would, and starts nothing."""
+
+    def __init__(self) -> None:
+        self.polls: dict[str, Future[None]] = {}
+
+    def submit(self, _poll: object, name: str, _lane: object) -> Future[None]:
+        return self.polls.setdefault(name, Future())
+
+
+def test_an_authority_that_moved_makes_its_targets_due(bench: Staff) -> None:
+    """At once, whatever the interval; an unchanged one does not."""
+    rarely = {name: replace(w, every=86400.0) for name, w in bench.parts.watched.items()}
+    bench.parts = replace(bench.parts, watched=rarely)
+    daemon = Daemon(bench.parts, lambda: bench.parts, lambda: "same")
+    daemon._pool = asked = Asked()  # type: ignore[assignment]
+    bench.hires(person("1", "ann@example.test"))
+    bench.poll_hr()
+    bench.poll()
+    daemon.tick()
+    assert asked.polls == {}
+    bench.hires(person("1", "ann@example.test", status="deactivated"))
+    bench.poll_hr()
+    daemon._moved.clear()
+    daemon.tick()
+    assert list(asked.polls) == [NAME]
+
+
+def test_a_target_waits_for_its_authority(bench: Staff) -> None:
+    """At the start both are due: first who works here, then who gets in."""
+    daemon = Daemon(bench.parts, lambda: bench.parts, lambda: "same")
+    daemon._pool = asked = Asked()  # type: ignore[assignment]
+    daemon.tick()
+    assert list(asked.polls) == [HR]
+    bench.poll_hr()
+    asked.polls[HR].set_result(None)
+    daemon.tick()
+    assert list(asked.polls) == [HR, NAME]

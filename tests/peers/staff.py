@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from monitor.cycle import CycleResult, RuleSet, Watched, run_cycle
+from monitor.decide.match import Matching
 from monitor.domain.observed import Account
 from monitor.domain.reading import Outcome
 from monitor.domain.rule import Rule
@@ -24,15 +26,22 @@ def person(key: str, email: str | None = None, name: str | None = None, status: 
 class Staff(Bench):
     """`bench.hires(person(...)); bench.poll_hr(); bench.poll()`."""
 
-    def __init__(self, folder: Path, rules: tuple[Rule, ...] = (), **settings: Any) -> None:
+    def __init__(self, folder: Path, rules: tuple[Rule, ...] = (), **matching: Any) -> None:
+        """`matching`: keys, aliases, expectations."""
         super().__init__(folder)
         self.hr = School()
         self.hr_source = MemorySource(self.hr, HR)
         watched = {
             HR: Watched(self.hr_source, "memory", 900.0, "reader", authority=True),
-            NAME: replace(self.parts.watched[NAME], **settings),
+            NAME: self.parts.watched[NAME],
         }
         self.parts = replace(self.parts, watched=watched, rules=RuleSet(rules, "some"))
+        self.matching(**matching)
+
+    def matching(self, **how: Any) -> None:
+        found = Matching(((HR, timedelta(days=1)),), **how)
+        watched = self.parts.watched
+        self.parts = replace(self.parts, watched={**watched, NAME: replace(watched[NAME], matching=found)})
 
     def hires(self, *people: Account) -> None:
         """These, as HR has them from now on."""

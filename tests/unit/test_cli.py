@@ -174,7 +174,7 @@ def test_version(cli: Cli) -> None:
         (["acknowledge"], "Missing argument"),
         (["report", "--days", "0"], "Invalid value for '--days'"),
         (["rules", "test", "nosuch"], "error: there is no rule nosuch; see `access-monitor rules list`"),
-        (["rules", "facts", "nosuch"], "error: there is no kind nosuch; there are account, grant, role, group, "),
+        (["rules", "facts", "nosuch"], "error: there is no kind nosuch; there are account, person, grant, role"),
         (["rules", "check", "--folder", "nosuch"], "error: --folder: there is no folder nosuch"),
     ],
 )  # fmt: skip
@@ -263,7 +263,8 @@ def test_rules_list(cli: Cli) -> None:
     assert code == 0
     assert row == {
         "id": "idle-admin", "title": "{account.email} is idle", "severity": "high", "status": "active",
-        "for_each": "account", "owner": "it@example.com", "fix_within": "36h", "closes": "after 90m", "controls": {},
+        "for_each": "account", "needs_authority": False,
+        "owner": "it@example.com", "fix_within": "36h", "closes": "after 90m", "controls": {},
         "match": ["account.is_admin", "account.idle_days > 90"], "exemptions": 0, "tests": 3,
         "file": "mine/idle-admin.toml",
     }  # fmt: skip

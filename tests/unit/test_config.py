@@ -20,6 +20,7 @@ from monitor.config import (
     ConsoleReceiver,
     Database,
     EmailReceiver,
+    ExpectationConfig,
     FilesReceiver,
     LearnWorldsSource,
     RouteConfig,
@@ -173,10 +174,11 @@ def test_every_setting_is_in_the_example() -> None:
     }
     tables: list[type[BaseModel]] = [
         Config, Database, *SOURCES.values(), FilesReceiver, ConsoleReceiver, SlackReceiver, SlackWebhookReceiver,
-        EmailReceiver, RouteConfig, WebhookReceiver, BusinessHoursConfig,
+        EmailReceiver, RouteConfig, WebhookReceiver, BusinessHoursConfig, ExpectationConfig,
     ]  # fmt: skip
     names = {f.alias or n for t in tables for n, f in t.model_fields.items()}
-    assert names - explained == {"database", "sources", "receivers", "routes", "business_hours"}  # these are tables
+    tables_themselves = {"database", "sources", "expectations", "receivers", "routes", "business_hours"}
+    assert names - explained == tables_themselves
 
 
 @pytest.mark.parametrize(
@@ -264,6 +266,22 @@ MISTAKES: list[tuple[str, str, str]] = [
     (*source('every = "0s"'), "sources[0].every: must be at least 1s"),
     *((*source(f"rate = {v}"), f"sources[0].rate: {RATE}") for v in (
         '"30"', "30", '"3/"', '"0/1s"', '"30/10"', '"x/1s"', '"30/0s"', '"²/10s"', '"-1/10s"', '"1/2s/3"', "[1, 2]")),
+    # persons
+    (*source('match = ["a b"]'), "sources[0].match[0]: must be a field of the person and one of the account, like "
+     '"employee_id:cf_employee_id", or one name for both, like "email"'),
+    (*source("match = []"), "sources[0].match: needs at least one"),
+    (*source('authorities = ["hr"]'),
+     'sources[0].authorities: hr: there is no such source; name sources with use = "authority"'),
+    (*source('authorities = ["school"]'),
+     'sources[0].authorities: school: is a target; name sources with use = "authority"'),
+    (*source('use = "authority"\nmatch = ["email"]'), "sources[0].match: is for targets; school is an authority"),
+    (*source('stale_after = "2d"'), "sources[0].stale_after: is for authorities; school is a target"),
+    ("[[receivers]]", '[[expectations]]\ntitle = ["x"]\n[[receivers]]',
+     "expectations[0]: expects nothing: say which levels are allowed, or which groups are required"),
+    ("[[receivers]]", '[[expectations]]\nlevels = ["user"]\nsource = ["x"]\n[[receivers]]',
+     "expectations[0].source: there is no target x"),
+    ("[[receivers]]", '[[expectations]]\nlevel = ["user"]\n[[receivers]]',
+     "expectations[0].level: is no setting; did you mean levels?"),
     # limits
     (*source('limits.removd = "off"'), "sources[0].limits.removd: is no setting; did you mean removed?"),
     (*source("limits.removed = { shar = 1 }"), "sources[0].limits.removed.shar: is no setting; did you mean share?"),

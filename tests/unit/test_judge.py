@@ -21,10 +21,11 @@ from monitor.decide.parse import parse_set
 from monitor.domain.company import Setting
 from monitor.domain.finding import Judgement
 from monitor.domain.observed import Subject
+from monitor.domain.person import Match, Needed, Person
 from monitor.domain.rule import Exemption, Rule, RuleStatus, Severity, Verdict
 
 NOW = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)
-SCOPES = ("users", "roles", "groups", "members/")
+SCOPES = ("users", "roles", "groups", "members/", "persons")
 ROOT = Path(__file__).parents[2] / "rules"
 SHIPPED = parse_set({p.name: p.read_text(encoding="utf-8") for p in ROOT.rglob("*.toml")}, today=NOW.date())
 
@@ -312,12 +313,32 @@ _OF_TYPE: dict[str, st.SearchStrategy[Any]] = {
 
 
 @cache
+def matches(*, gaps: bool) -> st.SearchStrategy[Match]:
+    """A person with everything, of whom some may not be known; or none; or several."""
+
+    def known(of: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+        return st.none() | of if gaps else of
+
+    days, many = _OF_TYPE["timestamp"], st.lists(_words, max_size=2).map(tuple)
+    needed = st.lists(_words.map(lambda w: Needed(w, frozenset({w}))), max_size=2).map(tuple)
+    text = known(_words)
+    found = st.builds(
+        Person, _words, _words, text, text, text, text, text, text, known(days), known(days), known(days), known(many),
+        many, known(days), known(many), known(needed), known(needed), st.booleans() if gaps else st.just(value=False),
+    )  # fmt: skip
+    people = st.builds(Match, found, known(_words), st.just(()), many)
+    return people | st.builds(Match, st.none(), st.none(), many, st.just(())) if gaps else people
+
+
+@cache
 def records(kind: str, *, gaps: bool) -> st.SearchStrategy[dict[str, Any]]:
     """Records of every field that a fact of this kind reads; with gaps, any of them may be None."""
     mine = [f for f in facts.readable(kind).values() if f.kind != "now"]
     kinds = {facts.optional(n)[0]: "timestamp" for f in mine for n in f.fields}
     kinds |= {f.fields[0]: f.type for f in mine if f.compute is None} | {"email": "string", "never_signed_in": "bool"}
-    fields = {n: st.none() | _OF_TYPE[t] if gaps else _OF_TYPE[t] for n, t in kinds.items()}
+    of_type = _OF_TYPE | {"person": matches(gaps=gaps)}
+    kinds |= {"person": "person"} if "person" in kinds else {}
+    fields = {n: st.none() | of_type[t] if gaps else of_type[t] for n, t in kinds.items()}
     return st.fixed_dictionaries(fields | {"id": st.just("it"), "grant_id": st.just("it"), "email": fields["email"]})
 
 

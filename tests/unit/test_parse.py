@@ -74,7 +74,7 @@ MISTAKES = [
     ('"{account.email} is idle"', '""', 2, "title: is empty or too short; say a little more"),
     ('"high"', '"hihg"', 3, "severity: must be one of low, medium, high, critical; did you mean high?"),
     ('"2d"', '"two days"', 5, 'fix_within: "two days" is no duration: write a number and s, m, h or d, like "90d"'),
-    ('"account"', '"person"', 6, "for_each: must be one of account, grant, role, group, source"),
+    ('"account"', '"human"', 6, "for_each: must be one of account, person, grant, role, group, source"),
     ('"fixed"', '"soon"', 7, 'closes: "soon" is no way to close; write "fixed", "acknowledged" or "after 14d"'),
     ('"fixed"', '"after 14"', 7, 'closes: "14" is no duration: write a number'),
     ("1. Ask.", "", 9, "runbook: an active rule needs one: what should the reader do?"),
@@ -101,8 +101,12 @@ MISTAKES = [
 CLAUSES = [
     ("account.idle_dayz > 90", 1, "there is no fact account.idle_dayz; did you mean account.idle_days?"),
     ("account.is_admin && account.levle == 'x'", 21, "there is no fact account.levle; did you mean account.level?"),
-    ("person.active", 1, "there is no fact person.active; `access-monitor rules facts` lists them"),
-    ('role.title == "x"', 1, "there is no fact role.title in a rule for_each account; it may read account.* and now"),
+    ("person.activ", 1, "there is no fact person.activ; did you mean person.active?"),
+    (
+        'role.title == "x"',
+        1,
+        "there is no fact role.title in a rule for_each account; it may read account.*, person.* and now",
+    ),
     ("account.level == admin", 18, 'there is no fact admin; a text needs quotes, like "admin"'),
     ("size(account) > 0", 6, "account is no fact by itself; ask for one of its facts, like account.id"),
     ('account.idle_days > "90"', 19, "> cannot be applied to (int, string); both sides must be of one type"),

@@ -25,6 +25,8 @@ SHIPPED = {
     "suspended-still-seat-manager",
     "group-over-maximum", "account-not-started", "churn-risk", "detractor",
     "group-without-customer", "group-over-seats", "manager-outside-customer", "member-of-two-customers",
+    "leaver-still-active", "leaver-still-privileged", "orphan-account", "ambiguous-match", "level-above-allowed",
+    "mover-kept-access", "person-without-account", "required-group-missing",
 }  # fmt: skip
 
 each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)

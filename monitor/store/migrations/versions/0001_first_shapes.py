@@ -260,6 +260,7 @@ def upgrade() -> None:
         sa.Column("grants", sa.Integer(), nullable=False),
         sa.Column("requests", sa.Integer(), nullable=False),
         sa.Column("pages", sa.Integer(), nullable=False),
+        sa.Column("changes", sa.Integer(), nullable=False),
         sa.Column("digest", sa.String(), nullable=False),
         sa.Column("rules_digest", sa.String(), nullable=False),
         sa.Column("version", sa.String(), nullable=False),
