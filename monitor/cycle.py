@@ -30,6 +30,7 @@ from monitor.decide.judge import Compiled, Plan, about_sight, active, blind_fact
 from monitor.decide.match import Matching, People, account_fields, indexed
 from monitor.decide.plan import Cost, expected, minutes
 from monitor.decide.reconcile import reconcile
+from monitor.domain.act import Inbox
 from monitor.domain.change import Change, ChangeKind
 from monitor.domain.finding import Event, EventKind, Finding, FindingStatus, Judgement
 from monitor.domain.limits import Limit, Moved
@@ -141,6 +142,8 @@ class Parts:
     template_faults: Callable[[], Sequence[tuple[str, str]]] = tuple  # (digest of the template, what is wrong)
     at: Callable[[str], None] = lambda _step: None  # a fault hook: tests stop the process at any step
     owner: str = field(default_factory=lambda: secrets.token_hex(4))  # who holds a lease
+
+    inboxes: tuple[Inbox, ...] = ()  # where people act on findings
 
     @property
     def living(self) -> frozenset[str]:

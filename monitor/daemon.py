@@ -20,8 +20,10 @@ from types import FrameType
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from monitor.acting import clicked
 from monitor.cycle import Parts, Watched, record_failure, run_cycle, tell_operator
 from monitor.dispatch import Pace, beat, deliver_to, drill_if_due, receivers_due
+from monitor.domain.act import Click
 from monitor.domain.reading import Lane
 from monitor.errors import Busy, MonitorError, RuleErrors
 from monitor.store import queries
@@ -117,12 +119,17 @@ class Daemon:
         scheduler.add_job(self.tick, "interval", seconds=TICK, **always)
         scheduler.add_job(self.send, "interval", seconds=OUTBOX_TICK, **always)
         scheduler.start()
+        inboxes = self._parts.inboxes  # these stay over a reload; who may act is read when the daemon starts
+        for inbox in inboxes:
+            inbox.start(self._act)
         notify("READY=1")
         log.info("started", sources=sorted(self._parts.watched), receivers=sorted(self._parts.channels))
         while not self._stop.wait(timeout=5.0):
             notify("WATCHDOG=1")
         notify("STOPPING=1")
         log.info("stopping: finishing the step in hand")
+        for inbox in inboxes:
+            inbox.stop()
         scheduler.shutdown(wait=True)
         self._pool.shutdown(wait=True)
         self.send()  # what the last polls found
@@ -213,6 +220,11 @@ class Daemon:
             record_failure(self._parts, name, why)
         except Exception:  # the database itself may be what fails: then the log is all there is
             log.exception("a failed poll could not be recorded", source=name)
+
+    def _act(self, click: Click) -> str:
+        said = clicked(self._parts, click)
+        self.send()  # the message shows at once who did what
+        return said
 
     def send(self) -> None:
         """Starts sending to every receiver with something due that is not being sent to: none waits for another."""

@@ -112,9 +112,13 @@ class Renderer:
         """A whole page with its styles inside the elements, and nothing to be loaded from elsewhere."""
         return self._or_shipped(lambda r: r._page(notification, attached))
 
-    def slack(self, notification: Notification, *, attached: bool = False, folded: bool = False) -> dict[str, Any]:
-        """{text, blocks}, within Slack's limits. `folded`: the evidence goes into the message's thread."""
-        return self._or_shipped(lambda r: r._blocks(notification, attached, folded))
+    def slack(
+        self, notification: Notification, *, attached: bool = False, folded: bool = False, buttons: str = ""
+    ) -> dict[str, Any]:
+        """{text, blocks}, within Slack's limits. `folded`: the evidence goes into the message's thread; `buttons`:
+        the name of the receiver that hears what is pressed, or nothing.
+        """
+        return self._or_shipped(lambda r: r._blocks(notification, attached, folded, buttons))
 
     def slack_thread(self, part: str, notification: Notification) -> dict[str, Any]:
         """What goes into the thread of a message about a finding: its `evidence`, or a line of its `history`."""
@@ -176,13 +180,16 @@ class Renderer:
         page = self._render(self._html, f"email/{_stem(notification)}.html.j2", notification, attached)
         return self._inliner.inline(page)
 
-    def _blocks(self, notification: Notification, attached: bool = False, folded: bool = False) -> dict[str, Any]:
-        return self._payload(f"slack/{_stem(notification)}.json.j2", notification, attached, folded)
+    def _blocks(
+        self, notification: Notification, attached: bool = False, folded: bool = False, buttons: str = ""
+    ) -> dict[str, Any]:
+        return self._payload(f"slack/{_stem(notification)}.json.j2", notification, attached, folded, buttons)
 
     def _payload(
-        self, name: str, notification: Notification, attached: bool = False, folded: bool = False
+        self, name: str, notification: Notification, attached: bool = False, folded: bool = False, buttons: str = ""
     ) -> dict[str, Any]:
-        payload = self._json(name, self._render(self._slack, name, notification, attached, {"folded": folded}))
+        more = {"folded": folded, "buttons": buttons}
+        payload = self._json(name, self._render(self._slack, name, notification, attached, more))
         if not isinstance(payload, dict) or not isinstance(payload.get("blocks", []), list):
             raise TemplateFault(f"{self._path(name)}: must be a JSON object with `text` and a list `blocks`")
         return blocks.fit(payload)

@@ -30,12 +30,14 @@ Answer = dict[str, Any]
 
 class SlackBot:
     def __init__(
-        self, token: str, channel: str, renderer: Renderer, base_url: str = "https://slack.com/api/", timeout: int = 20
-    ) -> None:
+        self, token: str, channel: str, renderer: Renderer, base_url: str = "https://slack.com/api/", timeout: int = 20,
+        buttons: str = "",
+    ) -> None:  # fmt: skip
+        """`buttons`: the receiver's name, when what people press is heard."""
         # retry_handlers: the default one posts again after a dropped connection, which doubles messages
         self.client = Web(token, base_url=base_url, timeout=timeout, retry_handlers=[])
         self.client.proxy = None
-        self.channel, self.renderer = channel, renderer
+        self.channel, self.renderer, self.buttons = channel, renderer, buttons
         self._id = channel if _CONVERSATION.fullmatch(channel) else ""
 
     def send(self, notification: Notification) -> Receipt:
@@ -48,7 +50,9 @@ class SlackBot:
 
     def _anew(self, notification: Notification) -> Receipt:
         listed = rows(notification) > SHOWN
-        said = self.renderer.slack(notification, attached=listed, folded=_has_evidence(notification))
+        said = self.renderer.slack(
+            notification, attached=listed, folded=_has_evidence(notification), buttons=self.buttons
+        )
         try:
             posted = self._post(notification, said)
             detail = ""
@@ -76,7 +80,7 @@ class SlackBot:
 
     def _update(self, notification: Notification, where: str, ts: str) -> Receipt | None:
         """Brings the message up to date, then adds a line to its thread. None: there is no such message any more."""
-        said = self.renderer.slack(notification, folded=True)
+        said = self.renderer.slack(notification, folded=True, buttons=self.buttons)
         manners: Answer = {
             "parse": "none",
             "link_names": False,
@@ -114,7 +118,7 @@ class SlackBot:
             self._reply(notification, where, ts, said["text"], blocks=said["blocks"])
         except Exception as error:
             detail = f"the evidence is not in the thread: {classify(error).detail}"
-            whole = self.renderer.slack(notification)
+            whole = self.renderer.slack(notification, buttons=self.buttons)
             try:
                 self.client.chat_update(channel=where, ts=ts, text=whole["text"], blocks=whole["blocks"], parse="none")
             except Exception as second:

@@ -15,6 +15,7 @@ SCOPES = {
     "groups:history": "looking whether a message arrived, in private channels",
     "channels:read": "a channel's name, and whether the app is in it",
     "groups:read": "the same of private channels",
+    "usergroups:read": "who may press buttons, when `actors` names a user group",
     "files:write": "the whole list of a long message as CSV",
 }
 _SCOPE_ADVICE = "add it under OAuth & Permissions (or take deploy/slack-app.yaml) and install the app again"

@@ -86,6 +86,7 @@ class EventKind(StrEnum):
     VERDICT = "verdict"  # the same finding, judged otherwise: exempt, unknown, or a finding again
     EDITED = "edited"  # its rule's severity or owner was edited
     ACKNOWLEDGED = "acknowledged"
+    FALSE_ALARM = "false_alarm"
 
 
 class Event(NamedTuple):

@@ -7,16 +7,18 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
+from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from monitor.domain.finding import Event, EventKind, Evidence, Finding, FindingStatus, Resolution
 from monitor.domain.observed import Subject
 from monitor.domain.rule import Severity, Verdict
 from monitor.store import ledger
 from monitor.store.staging import json_text
-from monitor.store.tables import FindingEventRow, FindingRow, SourceRow
+from monitor.store.tables import ClickRow, FindingEventRow, FindingRow, SourceRow
 
 FINDINGS = FindingRow.__table__  # type: ignore[attr-defined]
 EVENTS = FindingEventRow.__table__  # type: ignore[attr-defined]
+CLICKS = ClickRow.__table__  # type: ignore[attr-defined]
 SOURCES = SourceRow.__table__  # type: ignore[attr-defined]
 
 
@@ -76,6 +78,21 @@ def move(connection: Connection, event: Event, now: datetime) -> None:
     """A step that no poll found; the evidence stays that of the snapshot it was seen in."""
     assert event.kind is not EventKind.OPENED
     apply(connection, [event], 0, event.finding.snapshot, now)
+
+
+def first_time(connection: Connection, keys: Iterable[str], now: datetime) -> bool:
+    """Whether none of these keys came before. Writes them down."""
+    new = [connection.execute(insert_or(CLICKS).values(key=k, came_at=now).on_conflict_do_nothing()) for k in keys]
+    return all(result.rowcount for result in new)
+
+
+def refused(connection: Connection, body: dict[str, Any], now: datetime) -> None:
+    ledger.append(connection, now, [("act.refused", body)])
+
+
+def history(connection: Connection, finding_id: int) -> list[dict[str, Any]]:
+    query = select(EVENTS).where(EVENTS.c.finding_id == finding_id).order_by(EVENTS.c.id)
+    return [dict(r) for r in connection.execute(query).mappings()]
 
 
 def _entry(event: Event, finding_id: int, snapshot_id: int | None) -> tuple[str, dict[str, Any]]:

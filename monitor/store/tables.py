@@ -371,6 +371,14 @@ class ReceiverRow(SQLModel, table=True):
     sent_at: datetime | None = at(null=True)
 
 
+class ClickRow(SQLModel, table=True):
+    """An act that came in, by each key that it may come again with: it acts once."""
+
+    __tablename__ = "clicks"
+    key: str = Field(primary_key=True)
+    came_at: datetime = at()
+
+
 class DeliveryRow(SQLModel, table=True):
     """One attempt to send a notification."""
 

@@ -26,7 +26,7 @@ from monitor.errors import ConfigError, RuleErrors, TemplateFault
 from monitor.rulebook.folder import read_folder, stamp
 from monitor.store import rulesets
 from monitor.store.engine import migrate, open_engine
-from monitor.wiring.channels import channel, heartbeat, manner, slack_bot
+from monitor.wiring.channels import channel, heartbeat, inboxes, manner, slack_bot
 from monitor.wiring.sources import watched
 
 PACKAGE = Path(__file__).parents[1]
@@ -213,6 +213,7 @@ def parts(
             if only in (None, s.name)
         },
         staging_folder=staging_folder(config),
+        inboxes=() if unread else inboxes(config),
         zone=config.zone,
         storm_limit=config.storm_limit,
         exemption_warning=config.exemption_warning,

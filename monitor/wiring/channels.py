@@ -6,6 +6,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from monitor import config as settings
+from monitor.acts.socket import Socket
 from monitor.config import Config, Secret
 from monitor.deliver.console import Console
 from monitor.deliver.email import Email
@@ -14,6 +15,7 @@ from monitor.deliver.guard import Guard
 from monitor.deliver.heartbeat import Heartbeat
 from monitor.deliver.render import Renderer
 from monitor.deliver.slack import SlackBot
+from monitor.deliver.slack_http import Web, loopback
 from monitor.deliver.slack_webhook import SlackWebhook
 from monitor.deliver.webhook import Webhook
 from monitor.domain.message import Channel, Manner
@@ -42,7 +44,26 @@ def channel(
 
 def slack_bot(config: Config, receiver: settings.SlackReceiver, key: str, render: Renderer) -> SlackBot:
     token = receiver.token.read(f"{key}.token", config.folder)
-    return SlackBot(token, receiver.channel, render, base_url=receiver.base_url)
+    buttons = receiver.name if receiver.app_token is not None else ""
+    return SlackBot(token, receiver.channel, render, base_url=receiver.base_url, buttons=buttons)
+
+
+def inboxes(config: Config) -> tuple[Socket, ...]:
+    """One connection for each app, whatever number of receivers it has."""
+    actors: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+    for i, receiver in enumerate(config.receivers):
+        if isinstance(receiver, settings.SlackReceiver) and receiver.app_token is not None:
+            key = f"receivers[{i}]"
+            app_token = receiver.app_token.read(f"{key}.app_token", config.folder)
+            token = receiver.token.read(f"{key}.token", config.folder)
+            actors.setdefault((app_token, token, receiver.base_url), {})[receiver.name] = receiver.actors
+    return tuple(_socket(*app, may) for app, may in actors.items())
+
+
+def _socket(app_token: str, token: str, base_url: str, actors: dict[str, list[str]]) -> Socket:
+    web = Web(token, base_url=base_url, timeout=20, retry_handlers=[])
+    web.proxy = None
+    return Socket(app_token, web, actors, loopback=loopback(base_url))
 
 
 def manner(receiver: settings.ReceiverConfig) -> Manner:

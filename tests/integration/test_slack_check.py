@@ -138,5 +138,5 @@ class TestManifest:
 
     def test_no_inbound_port_is_asked_for(self) -> None:
         said: dict[str, Any] = MANIFEST["settings"]
-        assert "interactivity" not in said
-        assert said["socket_mode_enabled"] is False
+        assert said["interactivity"] == {"is_enabled": True}, "no request_url"
+        assert said["socket_mode_enabled"] is True

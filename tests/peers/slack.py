@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import socket
 import struct
 import threading
@@ -14,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl
+
+from tests.peers.websocket import WebSocket
 
 CHANNEL = "C0MONITOR1"
 Json = dict[str, Any]
@@ -28,6 +31,8 @@ NEEDS: dict[str, set[str]] = {
     "conversations.info": _LISTS,
     "conversations.list": _LISTS,
     "conversations.open": {"im:write"},
+    "chat.postEphemeral": {"chat:write"},
+    "usergroups.users.list": {"usergroups:read"},
     "files.getUploadURLExternal": {"files:write"},
     "files.completeUploadExternal": {"files:write"},
 }
@@ -75,6 +80,12 @@ class SlackPeer:
         self.shows_metadata = True
         self._uploads: dict[str, bytes] = {}
         self._posted = 0
+        self.whispers: list[tuple[str, str]] = []
+        self.views: list[Json] = []
+        self.groups: dict[str, list[str]] = {}
+        self.acks: queue.Queue[str] = queue.Queue()
+        self._socket: WebSocket | None = None
+        self.listening = threading.Event()
         self._faults: dict[str, list[Fault]] = defaultdict(list)
         self._released = threading.Event()
         self._server = _Server(("127.0.0.1", 0), _Handler, self)
@@ -127,6 +138,10 @@ class SlackPeer:
             "chat.postMessage": self._post,
             "chat.update": self._update,
             "chat.delete": self._delete,
+            "chat.postEphemeral": self._whisper,
+            "apps.connections.open": lambda _: {"ok": True, "url": f"{self.root.replace('http', 'ws')}/socket"},
+            "views.open": self._view,
+            "usergroups.users.list": lambda asked: {"ok": True, "users": self.groups.get(asked["usergroup"], [])},
             "conversations.replies": self._replies,
             "conversations.history": self._history,
             "conversations.info": self._info,
@@ -136,6 +151,30 @@ class SlackPeer:
             "files.completeUploadExternal": self._uploaded,
         }
         return does[method](asked) if method in does else {"ok": False, "error": "unknown_method"}
+
+    def _whisper(self, asked: Json) -> Json:
+        self.whispers.append((asked["user"], asked["text"]))
+        return {"ok": True}
+
+    def _view(self, asked: Json) -> Json:
+        view = asked["view"]
+        self.views.append(json.loads(view) if isinstance(view, str) else view)
+        return {"ok": True, "view": {"id": "V1"}}
+
+    def envelope(self, envelope_id: str, payload: Json) -> None:
+        """Hands something to the app through its socket."""
+        assert self.listening.wait(10)
+        assert self._socket is not None
+        said = {"type": "interactive", "envelope_id": envelope_id, "payload": payload, "accepts_response_payload": True}
+        self._socket.send(json.dumps(said).encode())
+
+    def serve_socket(self, socket: WebSocket) -> None:
+        self._socket = socket
+        socket.send(b'{"type": "hello", "num_connections": 1}')
+        self.listening.set()
+        while (data := socket.receive()) is not None:
+            self.acks.put(str(json.loads(data)["envelope_id"]))
+        self.listening.clear()
 
     def _post(self, asked: Json) -> Json:
         if asked["channel"] not in (CHANNEL, "#access", "U0PERSON01"):
@@ -250,6 +289,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, headers, said if isinstance(said, str) else json.dumps(said))
         else:
             self._fail(fault)
+
+    def do_GET(self) -> None:
+        self.server.peer.serve_socket(WebSocket(self))
+        self.close_connection = True
 
     def _fail(self, fault: Fault) -> None:
         if fault.kind == "answer":

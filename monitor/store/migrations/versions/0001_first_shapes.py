@@ -409,6 +409,12 @@ def upgrade() -> None:
         postgresql_where=sa.text("status IN ('pending', 'sending', 'uncertain')"),
     )
     op.create_table(
+        "clicks",
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("came_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_clicks")),
+    )
+    op.create_table(
         "receivers",
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),

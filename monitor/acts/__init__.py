@@ -1,0 +1,1 @@
+"""EDGE: where people act on findings."""

@@ -1,0 +1,295 @@
+"""What people press in Slack, through a real WebSocket: done once, by those who may, and shown by the message."""
+
+from __future__ import annotations
+
+import json
+import queue
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slack_sdk.models.views import View
+from slack_sdk.socket_mode.request import SocketModeRequest
+from slack_sdk.socket_mode.response import SocketModeResponse
+
+from monitor.acting import clicked
+from monitor.acts.payload import BLOCK, Press, form, pressed
+from monitor.acts.socket import Socket
+from monitor.config import load
+from monitor.deliver.slack_http import Web
+from monitor.domain.act import Act, Click
+from monitor.domain.finding import FindingStatus, Resolution
+from monitor.errors import ConfigError, StoreError
+from monitor.store import findings, ledger
+from monitor.store.engine import reading
+from monitor.wiring import channels
+from tests.integration.test_slack import SCHEMA, Told
+from tests.peers.slack import CHANNEL, SlackPeer, error
+
+ANN, EVE = "U0ANN00001", "U0EVE00001"
+MARK = "f"
+
+
+class Buttons(Told):
+    """The same with buttons. `buttons.press("acknowledge", ANN)`"""
+
+    def __init__(self, slack: SlackPeer, folder: Path, actors: tuple[str, ...] = (ANN,), wired: bool = False) -> None:
+        super().__init__(slack, folder)
+        self.bot.buttons = "slack"
+        web = Web("xoxb-1", base_url=slack.url, timeout=5, retry_handlers=[])
+        web.proxy = None
+        self.socket = Socket("xapp-1", web, {"slack": actors}, loopback=True)
+        self.broken: Exception | None = None
+        self.wired = wired
+        if wired:
+            self.socket.start(self.handle)
+        else:
+            self.socket.hears(self.handle)
+
+    def handle(self, click: Click) -> str:
+        if self.broken is not None:
+            raise self.broken
+        return clicked(self.post.parts, click)
+
+    def press(self, act: str, user: str, envelope: str = "e1", ts: str = "1.1", acked: bool = True) -> None:
+        action = {"block_id": f"{BLOCK}slack", "action_id": act, "value": MARK, "action_ts": ts}
+        self._send(envelope, {
+            "type": "block_actions", "user": {"id": user, "username": user[2:5].lower()}, "trigger_id": "t",
+            "channel": {"id": CHANNEL}, "actions": [action],
+        }, acked)  # fmt: skip
+
+    def submit(self, reason: str | None, user: str = ANN, envelope: str = "e2") -> None:
+        view = self.slack.views[-1] | {"id": "V1", "state": {"values": {"why": {"why": {"value": reason}}}}}
+        user_of = {"id": user, "username": user[2:5].lower()}
+        self._send(envelope, {"type": "view_submission", "user": user_of, "view": view}, True)
+
+    def _send(self, envelope: str, payload: dict[str, Any], acked: bool) -> None:
+        if not self.wired:
+            self.socket.came(_Acks(self.slack.acks), SocketModeRequest("interactive", envelope, payload))
+        else:
+            self.slack.envelope(envelope, payload)
+        if acked:
+            assert self.slack.acks.get(timeout=10) == envelope
+        else:
+            with pytest.raises(queue.Empty):
+                self.slack.acks.get(timeout=0.3)
+
+    def close(self) -> None:
+        if self.wired:
+            self.socket.stop()
+        self.post.close()
+
+    def finding(self) -> Any:
+        with reading(self.post.engine) as connection:
+            return findings.load(connection)[0]
+
+    def record(self, kind: str) -> list[dict[str, Any]]:
+        with reading(self.post.engine) as connection:
+            rows = connection.exec_driver_sql("SELECT body FROM ledger WHERE kind = ?", (kind,)).fetchall()
+        return [json.loads(r[0]) for r in rows]
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackPeer]:
+    with SlackPeer() as peer:
+        yield peer
+
+
+class _Acks:
+    """The connection, without one."""
+
+    def __init__(self, acks: queue.Queue[str]) -> None:
+        self.acks = acks
+
+    def send_socket_mode_response(self, response: SocketModeResponse) -> None:
+        self.acks.put(response.envelope_id)
+
+
+@pytest.fixture
+def wired(slack: SlackPeer, tmp_path: Path) -> Iterator[Buttons]:
+    """Over a WebSocket, with the SDK's client: closing that takes it seconds."""
+    one = Buttons(slack, tmp_path, wired=True)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def buttons(slack: SlackPeer, tmp_path: Path) -> Iterator[Buttons]:
+    one = Buttons(slack, tmp_path)
+    yield one
+    one.close()
+
+
+def actions(message: dict[str, Any]) -> list[str]:
+    return [e["action_id"] for b in message["blocks"] if b["type"] == "actions" for e in b["elements"]]
+
+
+def test_acknowledged(wired: Buttons) -> None:
+    """The message says by whom, and offers it no more; the record has the name."""
+    buttons = wired
+    buttons("opened")
+    assert actions(buttons.only) == ["acknowledge", "false_alarm", "history"]
+    buttons.press("acknowledge", ANN)
+    buttons.deliver()
+    assert buttons.finding().status is FindingStatus.ACKNOWLEDGED
+    assert f"acknowledged by ann ({ANN})" in json.dumps(buttons.only["blocks"])
+    assert actions(buttons.only) == ["false_alarm", "history"]
+    assert [b["by"] for b in buttons.record("finding.acknowledged")] == [f"ann ({ANN})"]
+    assert [e.message for e in SCHEMA.iter_errors({k: buttons.only[k] for k in ("channel", "text", "blocks")})] == []
+
+
+def test_a_false_alarm_has_a_reason(buttons: Buttons) -> None:
+    """Asked for in a form; the finding closes, and the message has no buttons any more."""
+    buttons("opened")
+    buttons.press("false_alarm", ANN)
+    wait_for(buttons.slack.views)
+    buttons.submit("A test account")
+    buttons.deliver()
+    found = buttons.finding()
+    assert (found.resolution, found.resolution_detail) == (Resolution.FALSE_ALARM, f"ann ({ANN}): A test account")
+    assert buttons.only["text"].startswith("✓ RESOLVED")
+    assert actions(buttons.only) == []
+
+
+def wait_for(items: list[Any]) -> None:
+    import threading
+
+    for _ in range(200):
+        if items:
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError("nothing came")
+
+
+def test_a_reason_of_blanks(buttons: Buttons) -> None:
+    buttons("opened")
+    buttons.press("false_alarm", ANN)
+    wait_for(buttons.slack.views)
+    buttons.submit(None)
+    assert buttons.finding().status is FindingStatus.OPEN
+
+
+def test_the_form_is_one_of_slacks() -> None:
+    press = Press(Act.FALSE_ALARM, "f" * 32, "r" * 63, ANN, "ann", CHANNEL, "k")
+    View(**form(press)).validate_json()
+    assert len(form(press)["private_metadata"]) < 3000
+
+
+@pytest.mark.parametrize("again", [{"ts": "2.2"}, {"envelope": "e9"}, {}], ids=["envelope", "action", "both"])
+def test_delivered_again_it_acts_once(buttons: Buttons, again: dict[str, Any]) -> None:
+    """By its envelope, or by who pressed what when."""
+    buttons("opened")
+    buttons.press("acknowledge", ANN)
+    buttons.press("acknowledge", ANN, **again)
+    assert len(buttons.record("finding.acknowledged")) == 1
+    assert buttons.slack.whispers == []
+
+
+def test_who_may_not(buttons: Buttons) -> None:
+    """Nothing happens but an answer and a row in the record."""
+    buttons("opened")
+    for act in ("acknowledge", "history"):
+        buttons.press(act, EVE, envelope=f"e-{act}")
+    wait_for(buttons.slack.whispers)
+    assert buttons.finding().status is FindingStatus.OPEN
+    assert {b["by"] for b in buttons.record("act.refused")} == {f"eve ({EVE})"}
+    assert buttons.slack.whispers[0][0] == EVE
+
+
+def test_who_may_by_a_group(slack: SlackPeer, tmp_path: Path) -> None:
+    slack.groups["S0SECURITY"] = [ANN]
+    one = Buttons(slack, tmp_path, ("S0SECURITY",))
+    one("opened")
+    slack.fails("usergroups.users.list", error("missing_scope"))
+    one.press("acknowledge", ANN)
+    assert one.finding().status is FindingStatus.OPEN, "nobody may while the group is not known"
+    one.press("acknowledge", ANN, "e2", "2.2")
+    assert one.finding().status is FindingStatus.ACKNOWLEDGED
+    one.close()
+
+
+def test_what_cannot_be_written_is_not_acknowledged(wired: Buttons) -> None:
+    """Slack delivers it again, and then it is done."""
+    buttons = wired
+    buttons("opened")
+    buttons.broken = StoreError("the disk is full")
+    buttons.press("acknowledge", ANN, acked=False)
+    buttons.broken = None
+    buttons.press("acknowledge", ANN)
+    assert buttons.finding().status is FindingStatus.ACKNOWLEDGED
+
+
+def test_history(buttons: Buttons) -> None:
+    """For the one who asks, and nobody else."""
+    buttons("opened")
+    buttons.press("acknowledge", ANN)
+    buttons.press("history", ANN, "e2", "2.2")
+    wait_for(buttons.slack.whispers)
+    assert buttons.slack.whispers[0][0] == ANN
+    assert f"acknowledged by ann ({ANN})" in buttons.slack.whispers[0][1]
+
+
+def test_it_is_over_already(buttons: Buttons) -> None:
+    """Two people at once: the second one hears who was first."""
+    buttons("opened")
+    buttons.press("acknowledge", ANN)
+    buttons.press("acknowledge", ANN, "e2", "2.2")
+    wait_for(buttons.slack.whispers)
+    assert "acknowledged it already" in buttons.slack.whispers[0][1]
+
+
+STRANGE: list[Any] = [
+    None, [], {}, {"type": "block_actions"}, {"type": "block_actions", "actions": []},
+    {"type": "view_submission", "view": {"callback_id": BLOCK, "private_metadata": "{"}},
+    {"type": "block_actions", "actions": [{"block_id": f"{BLOCK}x", "action_id": "delete", "value": "f"}]},
+    {"type": "block_actions", "actions": [{"block_id": "another", "action_id": "acknowledge", "value": "f"}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("payload", STRANGE, ids=repr)
+def test_what_is_none_of_ours(payload: Any) -> None:
+    assert pressed(payload) is None
+
+
+def test_the_chain_holds(buttons: Buttons) -> None:
+    buttons("opened")
+    buttons.press("acknowledge", ANN)
+    with reading(buttons.post.engine) as connection:
+        assert list(ledger.verify(connection)) == []
+
+
+SETTINGS = """
+[[sources]]
+name = "school"
+kind = "file"
+path = "people.csv"
+columns = { id = "id", email = "email" }
+"""
+RECEIVER = """
+[[receivers]]
+name = "NAME"
+kind = "slack"
+token = { env = "SLACK_BOT_TOKEN" }
+channel = "C0MONITOR1"
+"""
+ROUTES = '\n[[routes]]\nto = ["one"]\n'
+APP_TOKEN, ACTORS = 'app_token = { env = "SLACK_APP_TOKEN" }\n', 'actors = ["U0ANN00001"]\n'
+
+
+@pytest.mark.parametrize("half", [APP_TOKEN, ACTORS, APP_TOKEN + 'actors = ["ann"]\n'])
+def test_half_of_the_settings(tmp_path: Path, half: str) -> None:
+    """Buttons that nobody may press, or that nobody hears, are a mistake in the config."""
+    (tmp_path / "config.toml").write_text(SETTINGS + RECEIVER + half + ROUTES)
+    with pytest.raises(ConfigError, match="actors"):
+        load(tmp_path / "config.toml")
+
+
+def test_one_connection_an_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each connection gets a part of the presses: two of one app would each know half of the receivers."""
+    monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-1")
+    monkeypatch.setenv("SLACK_APP_TOKEN", "xapp-1")
+    two = RECEIVER.replace("NAME", "one") + APP_TOKEN + ACTORS + RECEIVER.replace("NAME", "two") + APP_TOKEN + ACTORS
+    (tmp_path / "config.toml").write_text(SETTINGS + two + RECEIVER.replace("NAME", "three") + ROUTES)
+    (inbox,) = channels.inboxes(load(tmp_path / "config.toml"))
+    assert inbox.actors == {"one": [ANN], "two": [ANN]}
