@@ -37,8 +37,8 @@ format: .venv/dev
 	$(BIN)/ruff format .
 
 lock:            ## Resolve the newest allowed versions into requirements*.txt (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml -o requirements.txt
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml --group dev --group benchmark -o requirements-dev.txt
+	uv pip compile --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml -o requirements.txt
+	uv pip compile --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-header --no-annotate -q pyproject.toml --group dev --group benchmark -o requirements-dev.txt
 
 clean:           ## Throw away the environment and what the demo made
 	rm -rf .venv .venv-rivals demo dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
