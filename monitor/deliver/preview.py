@@ -48,6 +48,8 @@ article {
 .text { margin: 0 0 8px; white-space: pre-line; }
 .fields { margin: 0 0 8px; display: grid; grid-template-columns: 1fr 1fr; gap: 8px 16px; white-space: pre-line; }
 .context { color: var(--soft); font-size: 12px; margin: 0 0 8px; white-space: pre-line; }
+.actions { display: flex; flex-wrap: wrap; gap: 8px; margin: 0 0 8px; }
+.button { border: 1px solid var(--line); border-radius: 6px; padding: 4px 12px; font-weight: 700; font-size: 13px; }
 hr { border: 0; border-top: 1px solid var(--line); margin: 12px 0; }
 code {
   font: 12px/1.5 ui-monospace, Menlo, Consolas, monospace; color: var(--code);
@@ -108,6 +110,9 @@ _BLOCKS: dict[str, Callable[[dict[str, Any]], Markup]] = {
     "header": lambda b: Markup('<div class="header">{}</div>').format(_text(b["text"])),
     "section": _section,
     "divider": lambda _: Markup("<hr>"),
+    "actions": lambda b: Markup('<div class="actions">{}</div>').format(
+        Markup("").join(Markup('<span class="button">{}</span>').format(_text(e["text"])) for e in b["elements"])
+    ),
     "context": lambda b: Markup('<div class="context">{}</div>').format(
         Markup(" ").join(_text(e) for e in b["elements"] if "text" in e)
     ),

@@ -42,7 +42,7 @@ def test_a_message_reads_as_it_did(reason: Reason, end: str) -> None:
 def test_a_living_message_reads_as_it_did(reason: Reason) -> None:
     """The message in the channel, and what stands in its thread."""
     note, file = sample(reason), GOLDEN / f"{reason.value}.living.json"
-    shown = {"message": RENDERER.slack(note, folded=True)}
+    shown = {"message": RENDERER.slack(note, folded=True, buttons="security")}
     thread = {part: RENDERER.slack_thread(part, note) for part in ("evidence", "history")}
     said = json.dumps(shown | thread, indent=2, ensure_ascii=False) + "\n"
     if os.environ.get("GOLDEN") == "write":
