@@ -105,7 +105,7 @@ class Daemon:
         self._sending: dict[str, Future[None]] = {}
         self._starting = threading.Lock()
         self._stopped_at = 0.0
-        self._began = parts.clock.now()
+        self._began: dict[tuple[str, Lane], datetime] = {}  # when the poll that is running, or ran last, began
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="poll")
         self._senders = ThreadPoolExecutor(max_workers=SENDERS, thread_name_prefix="send")
 
@@ -154,15 +154,17 @@ class Daemon:
         for name, watched in self._parts.watched.items():  # authorities come first: who works here, then who gets in
             for lane, every in ((Lane.FULL, watched.every), (Lane.FAST, watched.fast_every)):
                 if every is not None and not self._stop.is_set() and self._is_due(watched, lane, every, now):
+                    self._began[name, lane] = now
                     self._running[name, lane] = self._pool.submit(self._poll, name, lane)
             if self._hangs(name, watched.blind_seconds, now):
                 self._record_failure(name, "a poll was begun and does not end")
 
     def _hangs(self, name: str, patience: float, now: datetime) -> bool:
-        """Whether a full poll is at it, and none was recorded for so many seconds."""
+        """Whether a full poll is at it for so many seconds, and nothing was recorded in all that time."""
         if not self._is_polled(name, Lane.FULL):
             return False
-        return now - (queries.last_started(self._parts.engine, name) or self._began) > timedelta(seconds=patience)
+        began, last = self._began[name, Lane.FULL], queries.last_started(self._parts.engine, name)
+        return now - max(began, last or began) > timedelta(seconds=patience)
 
     def _is_polled(self, name: str, lane: Lane) -> bool:
         running = self._running.get((name, lane))

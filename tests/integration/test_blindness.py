@@ -182,12 +182,23 @@ def test_while_a_poll_hangs_failures_are_recorded_beside_it(bench: Bench) -> Non
 
     daemon = Daemon(bench.parts, lambda: bench.parts, lambda: "")
     daemon._running[NAME, Lane.FULL] = Hanging()  # type: ignore[assignment]
+    daemon._began[NAME, Lane.FULL] = bench.clock.now()
     for _ in range(12):
         daemon.tick()
         bench.clock.ahead(minutes=15)
     rows = bench.rows("SELECT error FROM snapshots WHERE id > 1")
     assert rows == [("users: a poll was begun and does not end",)] * 2
     assert set(findings(bench)) == {"source-blind"}
+
+
+def test_a_poll_that_has_just_begun_does_not_hang(bench: Bench) -> None:
+    """However long ago the last one was: the service stood still over the weekend."""
+    bench.poll()
+    bench.clock.ahead(days=3)
+    daemon = Daemon(bench.parts, lambda: bench.parts, lambda: "")
+    daemon.tick()
+    daemon._running[NAME, Lane.FULL].result()
+    assert bench.rows("SELECT outcome FROM snapshots") == [("complete",), ("complete",)]
 
 
 def test_a_recorded_failure_takes_nothing_away(bench: Bench) -> None:
