@@ -147,11 +147,11 @@ def _storm() -> dict[str, Any]:
 
 def _digest() -> dict[str, Any]:
     short = {k: v for k, v in FINDING.items() if k not in ("description", "runbook", "controls")}
-    listed = [f | {"reason": "opened", "at": _AT} for f in _listed(2)]
+    listed = [f | {"reason": "opened", "at": _AT} for f in _listed(2) if f["severity"] != "critical"]
     over = {k: v for k, v in RESOLVED.items() if k in short or k == "open_for"} | {"reason": "resolved", "at": _AT}
     return {
-        "title": "Digest: 8 open, 1 resolved, 4 changes", "findings": [*listed, over], "changes": _CHANGES,
-        "counts": {"critical": 2, "high": 2, "medium": 2, "low": 2}, "resolved": 1, "since": "2026-11-23T08:00:00Z",
+        "title": "Digest: 6 open, 1 resolved, 4 changes", "findings": [*listed, over], "changes": _CHANGES,
+        "counts": {"high": 2, "medium": 2, "low": 2}, "resolved": 1, "since": "2026-11-23T08:00:00Z",
     }  # fmt: skip
 
 
@@ -195,4 +195,4 @@ def samples() -> Iterator[Notification]:
     yield sample(Reason.CHANGES, changes=_CHANGES[:1], title="1 change in acme-school")
     yield sample(Reason.OPERATIONS, detail=[], what_to_do="")
     yield sample(Reason.DIGEST, findings=[], counts={}, resolved=0, title="Digest: 4 changes")
-    yield sample(Reason.DIGEST, changes=[], title="Digest: 8 open, 1 resolved")
+    yield sample(Reason.DIGEST, changes=[], title="Digest: 6 open, 1 resolved")
