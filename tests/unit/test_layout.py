@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from monitor.decide.layout import laid_out
@@ -121,11 +121,20 @@ def _loosened(part: str, dice: random.Random) -> str:
     return part + "\n" * dice.randrange(3)
 
 
+def _is_toml(text: str) -> bool:
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return False
+    return True
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from(FILES), st.integers(0, 10_000))
 def test_laying_out_is_done_once_and_changes_no_meaning(path: Path, seed: int) -> None:
     """Twice is as good as once; every value and every comment is there afterwards."""
     text = untidied(path.read_text(encoding="utf-8"), seed)
+    assume(_is_toml(text))  # untidying may break a text of several lines
     once = laid_out(text)
     assert laid_out(once) == once
     assert tomllib.loads(once) == tomllib.loads(text)
