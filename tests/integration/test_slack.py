@@ -85,7 +85,8 @@ def _rows() -> dict[str, dict[str, Any]]:
     return {
         "sources": {"id": 1, "name": "school", "kind": "x", "reader": ""},
         "snapshots": {
-            "id": 1, "source_id": 1, "changes": 0, "lane": "full", "outcome": "complete", "started_at": 0, "finished_at": 0,
+            "id": 1, "source_id": 1, "changes": 0, "lane": "full", "outcome": "complete", "started_at": 0,
+            "finished_at": 0,
             "accounts": 0, "roles": 0, "groups": 0, "grants": 0, "requests": 0, "pages": 0, "digest": "",
             "rules_digest": "", "version": "", "baseline": 0,
         },
