@@ -19,9 +19,9 @@ from typing import Any
 
 from benchmarks.ours import BenchmarkClock, parts, peak_mib, quiet, school, shipped_rules
 from benchmarks.records import NOW
-from monitor.cycle import open_staging
 from monitor.decide.judge import Plan, active, judge
 from monitor.domain.rule import Rule
+from monitor.line.poll import open_staging
 from monitor.store import records
 
 RULES = 30

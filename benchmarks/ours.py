@@ -20,10 +20,11 @@ import structlog
 
 from benchmarks.pages import Canned
 from benchmarks.records import NOW
-from monitor.cycle import CycleResult, Parts, RuleSet, Watched, run_cycle
+from monitor.cycle import CycleResult, run_cycle
 from monitor.decide.parse import parse_set, set_digest
 from monitor.domain.message import Route
 from monitor.domain.reading import Clock
+from monitor.line.parts import Parts, RuleSet, Watched
 from monitor.rulebook.folder import read_folder
 from monitor.sources.learnworlds import LearnWorlds
 from monitor.store.engine import migrate, open_engine

@@ -17,10 +17,10 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from benchmarks.ours import quiet
-from monitor.cycle import Parts, RuleSet
 from monitor.decide import route
 from monitor.dispatch import deliver_waiting
 from monitor.domain.message import Health, Notification, Reason, Receipt, Route, Sending
+from monitor.line.parts import Parts, RuleSet
 from monitor.store import outbox
 from monitor.store.engine import migrate, open_engine, writing
 from monitor.store.tables import micros

@@ -7,12 +7,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from monitor.cycle import Parts
 from monitor.decide import acts, route
 from monitor.decide.present import rfc3339
 from monitor.domain.act import Act, Click
 from monitor.domain.finding import Event, Finding
 from monitor.domain.rule import Rule
+from monitor.line.parts import Parts
 from monitor.store import findings, outbox
 from monitor.store.engine import writing
 

@@ -21,11 +21,13 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from monitor.acting import clicked
-from monitor.cycle import Parts, Watched, record_failure, run_cycle, tell_operator
+from monitor.cycle import record_failure, run_cycle
 from monitor.dispatch import Pace, beat, deliver_to, drill_if_due, receivers_due
 from monitor.domain.act import Click
 from monitor.domain.reading import Lane
 from monitor.errors import Busy, MonitorError, RuleErrors
+from monitor.line.parts import Parts, Watched
+from monitor.line.telling import tell_operator
 from monitor.store import queries
 
 log = structlog.get_logger()

@@ -17,7 +17,6 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from monitor.cycle import Parts, tell_operator
 from monitor.decide import breaker, route
 from monitor.decide.address import addressed, readdressed
 from monitor.decide.backoff import wait
@@ -26,6 +25,8 @@ from monitor.decide.present import rfc3339
 from monitor.domain.message import Channel, Health, Manner, Notification, Reason, Receipt, Sending
 from monitor.domain.reading import Outcome
 from monitor.errors import MonitorError, TemplateFault
+from monitor.line.parts import Parts
+from monitor.line.telling import tell_operator
 from monitor.store import outbox, queries
 from monitor.store.locks import held
 

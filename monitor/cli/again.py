@@ -13,18 +13,6 @@ from sqlalchemy import Engine
 from monitor import wiring
 from monitor.cli.clock import SystemClock
 from monitor.config import Config
-from monitor.cycle import (
-    Judged,
-    Parts,
-    RuleSet,
-    Watched,
-    carried,
-    completeness,
-    judge_all,
-    judged_here,
-    people_of,
-    subjects,
-)
 from monitor.decide import drift
 from monitor.decide.judge import Compiled, Plan, blind_facts, compile_rule, judge
 from monitor.decide.match import People
@@ -32,6 +20,10 @@ from monitor.domain.finding import Judgement
 from monitor.domain.reading import Outcome, Proof, ScopeEnded, Source
 from monitor.domain.rule import Rule
 from monitor.domain.snapshot import Snapshot
+from monitor.line.judging import Judged, completeness, judge_all, judged_here, subjects
+from monitor.line.parts import Parts, RuleSet, Watched
+from monitor.line.people import people_of
+from monitor.line.seal import carried
 from monitor.store import queries
 from monitor.store.asof import AsOf
 from monitor.store.settle import Settled

@@ -9,11 +9,12 @@ from typing import Any
 from monitor import wiring
 from monitor.cli.clock import SystemClock
 from monitor.config import Config
-from monitor.cycle import Parts, RuleSet, costs
 from monitor.decide import breaker
 from monitor.decide.plan import too_slow
 from monitor.decide.timeline import run_tests
 from monitor.errors import MonitorError
+from monitor.line.parts import Parts, RuleSet
+from monitor.line.poll import costs
 from monitor.store import outbox
 
 

@@ -31,12 +31,13 @@ from monitor.cli.look import TOLD, told
 from monitor.cli.output import Format, clean, console, counted, said, severity, show
 from monitor.cli.progress import progress
 from monitor.config import load
-from monitor.cycle import CycleResult, Parts, run_cycle
+from monitor.cycle import CycleResult, run_cycle
 from monitor.deliver.preview import page
 from monitor.dispatch import deliver_waiting
 from monitor.domain.finding import EventKind
 from monitor.domain.reading import Clock
 from monitor.errors import ConfigError
+from monitor.line.parts import Parts
 from monitor.simulator import SMALLEST, STAFF_STORY, STORY, School, SchoolServer, Staff, Step, TrutoServer
 from monitor.simulator.staff import GROUP, TEAM
 from monitor.store import queries

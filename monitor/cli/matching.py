@@ -7,9 +7,10 @@ from typing import Any
 
 from monitor.cli import again
 from monitor.config import Config
-from monitor.cycle import Watched, read_people
 from monitor.decide.match import People
 from monitor.errors import ConfigError
+from monitor.line.parts import Watched
+from monitor.line.people import read_people
 from monitor.store import persons
 from monitor.store.engine import reading
 from monitor.store.records import recorded_accounts

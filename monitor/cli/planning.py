@@ -9,8 +9,8 @@ from typing import Any
 from monitor import wiring
 from monitor.cli.clock import SystemClock
 from monitor.config import Config
-from monitor.cycle import costs
 from monitor.decide.plan import Cost
+from monitor.line.poll import costs
 
 
 def rows(config: Config, source: str | None) -> Iterator[dict[str, Any]]:

@@ -12,12 +12,14 @@ from monitor.cli.clock import SystemClock
 from monitor.cli.output import console, counted, one_line
 from monitor.cli.progress import progress
 from monitor.config import Config
-from monitor.cycle import Acceptance, CycleResult, Parts, run_cycle
+from monitor.cycle import CycleResult, run_cycle
 from monitor.daemon import Daemon, tell_of_faulty_rules
 from monitor.dispatch import beat, deliver_waiting, drill_if_due
 from monitor.domain.message import Sending
 from monitor.domain.reading import Lane, Outcome
 from monitor.errors import Busy, MonitorError, RuleErrors
+from monitor.line.doubt import Acceptance
+from monitor.line.parts import Parts
 
 
 def watch(read: Callable[[], Config]) -> None:

@@ -108,7 +108,7 @@ class _Waiting:
     """A snapshot that waits, and where it lies."""
 
     def __init__(self, row: dict[str, Any], folder: Path) -> None:
-        from monitor.cycle import source_mark
+        from monitor.line.turns import source_mark
         from monitor.store.aside import kept_file
 
         self.snapshot, self.source, self.why = int(row["snapshot_id"]), str(row["source"]), str(row["why"])

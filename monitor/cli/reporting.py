@@ -15,10 +15,10 @@ from sqlalchemy import Connection, text
 
 from monitor import __version__, wiring
 from monitor.config import Config
-from monitor.cycle import RuleSet
 from monitor.domain.finding import Finding
 from monitor.domain.reading import Outcome
 from monitor.errors import ConfigError, MonitorError
+from monitor.line.parts import RuleSet
 from monitor.report import figures, page
 from monitor.store import findings as store
 from monitor.store import ledger

@@ -20,8 +20,8 @@ from monitor.domain.rule import Rule
 from monitor.errors import ConfigError, RuleErrors
 
 if TYPE_CHECKING:
-    from monitor.cycle import RuleSet
     from monitor.decide.timeline import TestResult
+    from monitor.line.parts import RuleSet
 
 rules = typer.Typer(no_args_is_help=True, help="The rules: what they are, whether they are sound, what they may ask.")
 app.add_typer(rules, name="rules")

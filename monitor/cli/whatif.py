@@ -17,7 +17,6 @@ from monitor.cli import again
 from monitor.cli.clock import SystemClock
 from monitor.cli.output import Format, clean, console, counted, one_line, show
 from monitor.config import Config
-from monitor.cycle import completeness
 from monitor.decide import present, route
 from monitor.decide.explain import Explained, explained
 from monitor.decide.judge import may_close
@@ -29,6 +28,7 @@ from monitor.domain.finding import EventKind, Finding, FindingStatus, Judgement
 from monitor.domain.observed import Subject
 from monitor.domain.rule import Rule, Verdict
 from monitor.errors import ConfigError
+from monitor.line.judging import completeness
 from monitor.report.sparks import sparks
 from monitor.store import findings as store
 from monitor.store import outbox, queries, rulesets

@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine
 
 from monitor.config import Config, SlackReceiver
-from monitor.cycle import Parts, RuleSet
 from monitor.decide import drift, settings
 from monitor.decide.parse import parse_set, set_digest
 from monitor.decide.timeline import run_tests
@@ -23,6 +22,7 @@ from monitor.domain.company import ANY_COMPANY, BusinessHours, Company, Setting
 from monitor.domain.message import Route
 from monitor.domain.reading import Clock, Progress
 from monitor.errors import ConfigError, RuleErrors, TemplateFault
+from monitor.line.parts import Parts, RuleSet
 from monitor.rulebook.folder import read_folder, stamp
 from monitor.store import rulesets
 from monitor.store.engine import migrate, open_engine

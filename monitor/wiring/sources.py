@@ -19,10 +19,10 @@ from monitor.config import (
     TableSource,
     TrutoSource,
 )
-from monitor.cycle import Watched
 from monitor.domain.limits import Limit
 from monitor.domain.reading import Clock, Progress, Source, WithFastLane
 from monitor.errors import ConfigError, SourceError
+from monitor.line.parts import Watched
 from monitor.sources.http import sanitised
 from monitor.sources.rows import Columns
 from monitor.sources.unread import Unread

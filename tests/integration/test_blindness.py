@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from monitor.cycle import RuleSet, record_failure
+from monitor.cycle import record_failure
 from monitor.daemon import Daemon
 from monitor.decide.parse import parse_set
 from monitor.domain.message import Route
 from monitor.domain.observed import Account, Activity
 from monitor.domain.reading import AccountsRead, Batch, Cause, Lane, Outcome, Proof, Recall, Scope, ScopeEnded
 from monitor.domain.rule import Rule
+from monitor.line.parts import RuleSet
 from tests.integration.test_quarantine import LIMITS, account, lose
 from tests.peers.little import NAME, Bench
 from tests.peers.watch import START

@@ -13,12 +13,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from monitor.cycle import Watched
 from monitor.deliver.samples import FINDING, RESOLVED
 from monitor.dispatch import beat, deliver_to, drill_if_due, marked_messages, receivers_due
 from monitor.domain.message import Manner, Reason, Receipt, Route, Sending
 from monitor.domain.schedule import Schedule
 from monitor.errors import TemplateFault
+from monitor.line.parts import Watched
 from monitor.store import ledger, outbox
 from monitor.store.engine import reading, writing
 from tests.peers.outgoing import FULL, Post, Scripted, Slow

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from monitor.cycle import CycleResult, RuleSet
+from monitor.cycle import CycleResult
 from monitor.daemon import Daemon
 from monitor.decide.facts import OF_PERSONS
 from monitor.decide.judge import compile_rule
@@ -25,6 +25,7 @@ from monitor.domain.limits import Limit
 from monitor.domain.observed import Account, Group
 from monitor.domain.reading import Outcome
 from monitor.domain.rule import Verdict
+from monitor.line.parts import RuleSet
 from monitor.store import persons
 from monitor.store.engine import reading
 from monitor.store.tables import moment

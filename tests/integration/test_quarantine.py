@@ -13,12 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monitor.cycle import Acceptance, accept, run_cycle, source_mark
+from monitor.cycle import accept, run_cycle
 from monitor.domain.limits import Limit
 from monitor.domain.message import Route
 from monitor.domain.observed import Account, Activity, Group, Role
 from monitor.domain.reading import Outcome, Scope
 from monitor.errors import StoreError
+from monitor.line.doubt import Acceptance
+from monitor.line.turns import source_mark
 from monitor.store import aside
 from tests.peers.little import NAME, Bench, School
 from tests.peers.watch import START

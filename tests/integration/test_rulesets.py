@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from monitor.cycle import RuleSet
 from monitor.decide.rulediff import set_diff
+from monitor.line.parts import RuleSet
 from monitor.store import rulesets
 from tests.peers.little import Bench
 

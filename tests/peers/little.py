@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monitor.cycle import CycleResult, Parts, RuleSet, Watched, run_cycle
+from monitor.cycle import CycleResult, run_cycle
 from monitor.domain.message import Channel, Route
 from monitor.domain.observed import Account, Activity, Grant, GrantKind, Group, Role
 from monitor.domain.reading import (
@@ -29,6 +29,7 @@ from monitor.domain.reading import (
     ScopeEnded,
     SeenAccount,
 )
+from monitor.line.parts import Parts, RuleSet, Watched
 from monitor.store.engine import migrate, open_engine
 from tests.peers.watch import VirtualClock
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from monitor.cycle import Parts, RuleSet
 from monitor.decide import route
 from monitor.decide.address import addressed
 from monitor.dispatch import Pace, deliver_waiting
 from monitor.domain.message import Channel, Manner, Notification, Reason, Receipt, Route, Sending
+from monitor.line.parts import Parts, RuleSet
 from monitor.store import outbox
 from monitor.store.engine import migrate, open_engine
 from tests.peers.watch import VirtualClock

@@ -7,11 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from monitor.cycle import CycleResult, RuleSet, Watched, run_cycle
+from monitor.cycle import CycleResult, run_cycle
 from monitor.decide.match import Matching
 from monitor.domain.observed import Account
 from monitor.domain.reading import Outcome
 from monitor.domain.rule import Rule
+from monitor.line.parts import RuleSet, Watched
 from tests.peers.little import NAME, Bench, Breaks, MemorySource, School
 
 HR = "hr"

@@ -1,0 +1,1 @@
+"""The steps of the line, one module each, in the order of cycle.py."""

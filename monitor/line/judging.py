@@ -1,0 +1,194 @@
+"""Every rule on every subject of a source, as of one poll."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from monitor.decide import quarantine as beyond
+from monitor.decide.facts import ABOUT_ACCESS, FACTS, KINDS, OF_PERSONS
+from monitor.decide.judge import Compiled, Plan, about_sight, active, blind_facts, judge
+from monitor.decide.match import People, account_fields
+from monitor.domain.finding import Finding, Judgement
+from monitor.domain.limits import Moved
+from monitor.domain.observed import GrantKind, Kind
+from monitor.domain.reading import (
+    Cause,
+    Lane,
+    Outcome,
+    Scope,
+    ScopeEnded,
+)
+from monitor.domain.rule import Rule, Verdict
+from monitor.domain.snapshot import Snapshot
+from monitor.line.parts import Parts, Watched
+from monitor.line.people import people_of
+from monitor.store import findings, records
+from monitor.store.engine import reading
+from monitor.store.settle import Settled
+from monitor.store.staging import Staging
+
+
+@dataclass
+class Judged:
+    found: list[Judgement] = field(default_factory=list)
+    errors: list[Judgement] = field(default_factory=list)
+    unknown: Counter[str] = field(default_factory=Counter)
+    existing: list[Finding] = field(default_factory=list)
+    verdicts: int = 0
+    rules: set[str] = field(default_factory=set)  # those that say something about this source
+    people: People | None = None
+    whole: Mapping[str, bool] = field(default_factory=dict)  # by scope
+
+    def counted(self, rows: Iterator[dict[str, Any]], rules: int) -> Iterator[dict[str, Any]]:
+        for row in rows:
+            self.verdicts += rules
+            yield row
+
+    @property
+    def unknown_percent(self) -> int | None:
+        return beyond.percent(Moved(self.unknown.total(), self.verdicts)) if self.verdicts else None
+
+
+def judge_all(
+    parts: Parts,
+    watched: Watched,
+    staging: Staging,
+    settled: Settled,
+    snapshot: Snapshot,
+    *,
+    want_unknown: bool = False,
+) -> Judged:
+    """Every rule on every subject of the source, as of this poll."""
+    judged = Judged()
+    with reading(parts.engine) as connection:
+        judged.existing = findings.to_reconcile(connection, staging.source_id)
+    rules = rules_for(parts.rules.rules, watched, snapshot)
+    judged.rules = {r.rule.id for kind in KINDS for r in applicable(parts.rules.rules, kind, watched)}
+    if not snapshot.outcome.applies:  # what is not judged stays as it is
+        about = {r.rule.id for found in rules.values() for r in found}
+        judged.existing = [f for f in judged.existing if f.rule in about]
+    watch: dict[str, dict[str, set[str]]] = {}
+    for finding in judged.existing:
+        watch.setdefault(finding.subject.kind, {}).setdefault(finding.subject.id, set()).add(finding.rule)
+    judged.people = people_of(parts.engine, parts.zone, watched, staging, [r for some in rules.values() for r in some])
+    judged.whole = completeness(snapshot, judged.people)
+    blind = blind_facts(judged.whole)
+    for kind in rules:
+        plan = Plan(kind, rules[kind], blind, parts.zone)
+        if not plan.rules:
+            continue
+        if kind == Kind.SOURCE:  # last, for it is asked how well the others could be judged
+            snapshot = replace(snapshot, unknown_percent=judged.unknown_percent)
+        found = subjects(kind, plan.fields, watched, staging, settled, snapshot, judged.people)
+        rows = judged.counted(found, len(plan.rules))
+        for judgement in judge(plan, rows, staging.now, watch.get(kind), want_unknown=want_unknown):
+            (judged.errors if judgement.verdict is Verdict.ERROR else judged.found).append(judgement)
+        judged.unknown += plan.unknown
+    return judged
+
+
+def rules_for(rules: Sequence[Rule], watched: Watched, snapshot: Snapshot) -> dict[str, tuple[Compiled, ...]]:
+    """By kind, what this poll is judged by: of one that was not applied, only how well the source was seen."""
+    if snapshot.lane is Lane.FAST:
+        found = judged_in(snapshot.lane, applicable(rules, Kind.ACCOUNT, watched))
+        return {Kind.ACCOUNT: found} if snapshot.outcome.applies else {}
+    if not snapshot.outcome.applies:
+        return {Kind.SOURCE: tuple(filter(about_sight, applicable(rules, Kind.SOURCE, watched)))}
+    return {kind: applicable(rules, kind, watched) for kind in KINDS}
+
+
+def applicable(rules: Sequence[Rule], kind: str, watched: Watched) -> tuple[Compiled, ...]:
+    return tuple(r for r in active(rules, kind) if judged_here(r, watched))
+
+
+def judged_here(compiled: Compiled, watched: Watched) -> bool:
+    """Whether a rule says something about this source. An authority's own access is nobody's concern here, and where
+    no authority says whose accounts these are, nothing is asked of persons: all of it would be unknown for ever.
+    """
+    kind = compiled.rule.for_each
+    if watched.authority:
+        return kind == Kind.SOURCE and not compiled.reads & ABOUT_ACCESS
+    return watched.matching is not None or (kind != Kind.PERSON and not compiled.reads & OF_PERSONS)
+
+
+def judged_in(lane: Lane, rules: tuple[Compiled, ...]) -> tuple[Compiled, ...]:
+    """A fast lane judges by the rules that ask for nothing but what it reads."""
+    if lane is Lane.FULL:
+        return rules
+    return tuple(r for r in rules if all({Scope.USERS}.issuperset(FACTS[name].scopes) for name in r.reads))
+
+
+def completeness(snapshot: Snapshot, people: People | None = None) -> dict[str, bool]:
+    """By scope, whether it is known whole."""
+    scopes = {s for f in FACTS.values() for s in f.scopes} - {Scope.PERSONS}
+    return {scope: snapshot.known(scope) for scope in scopes} | {Scope.PERSONS: people is not None}
+
+
+def proved(snapshot: Snapshot, scope: str) -> bool:
+    """Whether this very poll read the scope whole (a fast lane, of the accounts that it is about)."""
+    if scope == Scope.USERS and snapshot.lane is Lane.FAST:
+        return snapshot.complete(Scope.FAST)
+    return not scope or snapshot.complete(scope)
+
+
+def subjects(
+    kind: str,
+    fields: Sequence[str],
+    watched: Watched,
+    staging: Staging,
+    settled: Settled,
+    snapshot: Snapshot,
+    people: People | None = None,
+) -> Iterator[dict[str, Any]]:
+    """The records of a kind. Accounts that a broken read did not show are left out: nothing about them is proved."""
+    since = records.watched_since(staging) or (staging.at if snapshot.outcome is Outcome.COMPLETE else None)
+    if kind in (Kind.ACCOUNT, Kind.GRANT):
+        whole = snapshot.complete(Scope.USERS) or staging.lane is Lane.FAST
+        unseen = None if whole else staging.unseen()
+        asked = people is not None and watched.matching is not None and "person" in fields
+        wanted = sorted({*fields, *account_fields(watched.matching.keys)}) if asked and watched.matching else fields
+        accounts = records.account_records(staging, wanted, since, unseen, records.groups_as_of(staging))
+        accounts = people.beside(accounts) if people is not None and asked else accounts
+        return accounts if kind == Kind.ACCOUNT else records.grant_records(staging, accounts, _proved(snapshot))
+    if kind == Kind.PERSON:
+        return people.records() if people else iter(())
+    if kind == Kind.ROLE:
+        return records.role_records(staging, settled.roles)
+    if kind == Kind.GROUP:
+        return records.group_records(staging, fields, whole_users=snapshot.complete(Scope.USERS))
+    record = records.source_record(staging, watched.source.name, since) | {"admin_limit": watched.admin_limit}
+    return iter([record | sight(watched, snapshot)])
+
+
+def sight(watched: Watched, snapshot: Snapshot) -> dict[str, Any]:
+    """How the source was read: what rules about being blind ask for."""
+    broken = [s for s in snapshot.scopes if s.outcome not in (Outcome.COMPLETE, Outcome.UNREAD)]
+    forbidden = [s for s in broken if s.cause is Cause.FORBIDDEN]
+    return {
+        "outcome": snapshot.outcome.value, "complete_age": snapshot.complete_age,
+        "blind_after": int(watched.blind_seconds // 60), "failed_scopes": families(broken),
+        "forbidden_scopes": families(forbidden), "needs_reauth": any(s.cause is Cause.CREDENTIALS for s in broken),
+        "unknown_percent": snapshot.unknown_percent, "removed_percent": snapshot.removed_percent,
+    }  # fmt: skip
+
+
+def families(scopes: Sequence[ScopeEnded]) -> list[str]:
+    """Names of scopes, the many of one family as one."""
+    return list(dict.fromkeys(Scope.MEMBERS if s.name.startswith(Scope.MEMBERS) else s.name for s in scopes))
+
+
+def _proved(snapshot: Snapshot) -> Callable[[str, str], bool]:
+    """Whether the list that a grant stands in is known whole; a role stands in its account."""
+    managers, details = snapshot.known(Scope.GROUPS), snapshot.known(Scope.DETAILS)
+    broken = {s.name for s in (*snapshot.scopes, *snapshot.carried) if s.outcome is not Outcome.COMPLETE}
+    members = managers and Scope.MEMBERS not in broken
+
+    def proved(kind: str, entitlement: str) -> bool:
+        if kind == GrantKind.MEMBER:
+            return members and Scope.members(entitlement) not in broken
+        return {GrantKind.MANAGER: managers, GrantKind.ASSIGNED: details}.get(GrantKind(kind), True)
+
+    return proved
