@@ -129,7 +129,10 @@ class Proof:
     pages: dict[str, int] = field(default_factory=dict)  # by kind: how many were received
     asked: dict[str, int] = field(default_factory=dict)  # by kind: how many were asked for
     records: dict[str, int] = field(default_factory=dict)
-    totals: dict[str, int] = field(default_factory=dict)  # what the source itself said
+    totals: dict[str, int] = field(default_factory=dict)  # what the source itself said when a list began
+    totals_at_end: dict[str, int] = field(default_factory=dict)  # and on its last page
+    first: dict[str, str] = field(default_factory=dict)  # by list: the page, index or cursor that was asked for first
+    last: dict[str, str] = field(default_factory=dict)
     matched: dict[str, int] = field(default_factory=dict)  # by what accounts' roles were found on the list of roles
     duplicates: int = 0
     confirmed: int = 0  # accounts asked for one by one because no page showed them
@@ -142,8 +145,18 @@ class Proof:
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__ if getattr(self, name)}
 
+    def page(self, of: str, where: str, total: int | None = None) -> None:
+        """One page of a list came: where it was asked for, and how many records the source says there are."""
+        self.first.setdefault(of, where)
+        self.last[of] = where
+        if total is not None:
+            self.totals.setdefault(of, total)
+            self.totals_at_end[of] = total
+
     def go_on(self, before: Mapping[str, Any]) -> None:
         """Counts in what an earlier part of the same poll had counted."""
+        for name in ("first", "totals", "last", "totals_at_end"):
+            setattr(self, name, dict(before.get(name, {})))
         for name in ("pages", "asked", "records"):
             mine = getattr(self, name)
             for kind, number in before.get(name, {}).items():

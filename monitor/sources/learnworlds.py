@@ -118,6 +118,7 @@ class LearnWorlds:
         self.proof = Proof(endpoint=endpoint, filters=dict(EVEN_SUSPENDED))
         with self._reader(self.proof) as reader:
             reading = self._reading()(reader, recall, self._settings)
+            reading.goes_on = self.resumes
             yield from reading.all()
             self.cut_off = reading.cut_off
 
@@ -346,7 +347,7 @@ class SchoolReading(SchoolPolling):
             yield AccountsRead(seen)
         if not part.faults:
             ends = [decode_member(raw).id for raw in (*data[:1], *data[-1:])]
-            yield PageRead(Scope.USERS, number, ends, {**self.proof.as_dict(), "root_digest": self.reader.root()})
+            yield PageRead(Scope.USERS, number, ends, self.so_far())
 
     # groups
 

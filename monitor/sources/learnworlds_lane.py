@@ -44,7 +44,8 @@ class FastReading(SchoolReading):
 
     def _filtered(self, part: Part, wanted: dict[str, str]) -> Iterator[Batch]:
         ask, size = partial(_page, wanted, self.settings.page_size), self.settings.page_size
-        for number, data, _ in self.pages(part, Scope.FAST, ask, size):
+        called = " ".join(f"{key}={value}" for key, value in wanted.items())
+        for number, data, _ in self.pages(part, Scope.FAST, ask, size, called=called):
             self.count(Scope.FAST, len(data))
             seen = self.accounts(data, part, f"{ask(number)}")
             stranger = next((s.account for s in seen if not _belongs(s.account)), None)

@@ -122,8 +122,12 @@ class SchoolPolling(Polling):
         size: int,
         first: Future[Answer[Page | list[Raw]]] | None = None,
         start: int = 1,
+        called: str = "",
     ) -> Iterator[tuple[int, list[Raw], Meta]]:
-        """Every page, by what each says of the total: a list may grow or shrink while it is read."""
+        """Every page, by what each says of the total: a list may grow or shrink while it is read.
+
+        `called`: in the proof, where one kind has several lists.
+        """
         total = start
         upcoming = start if first is None else 2
 
@@ -141,8 +145,8 @@ class SchoolPolling(Polling):
             page = self.got(part, kind, future.result())
             data, meta = self.records(page, ask(number).path), meta_of(page, ask(number))
             total, ends = meta.totalPages, [hashlib.sha256(raw).digest() for raw in (*data[:1], *data[-1:])]
-            if first is None and meta.totalItems is not None:
-                self.proof.totals[kind] = meta.totalItems
+            if first is None:
+                self.proof.page(called or kind, f"page {number}", meta.totalItems)
             if number <= total:
                 _refuse_repeated(ask(number), meta, number, repeated=number > start and ends == before)
                 _expect_full(part, meta, number, len(data), size)

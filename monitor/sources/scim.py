@@ -258,10 +258,8 @@ class _Reading(Polling):
             self.count(kind, len(data))
             self.progress(kind, len(shown), page.totalResults)
             yield where, data
-        if totals:
-            self.proof.totals |= {kind: totals[0], f"{kind} at the end": totals[-1]}
-            if len(shown) < min(totals):
-                part.fault(f"the server counts {min(totals)} {kind} and showed {len(shown)}")
+        if totals and len(shown) < min(totals):
+            part.fault(f"the server counts {min(totals)} {kind} and showed {len(shown)}")
 
     def _by_index(self, part: Part, kind: str, path: str) -> Iterator[ListResponse]:
         """The server may return fewer than asked for (RFC 7644, 3.4.2.4), so the next index follows from what came."""
@@ -297,4 +295,7 @@ class _Reading(Polling):
 
     def _page(self, part: Part, kind: str, ask: Ask) -> ListResponse:
         self.asking(kind)
-        return self.got(part, kind, self.reader.fetch(ask, decode_page))
+        page = self.got(part, kind, self.reader.fetch(ask, decode_page))
+        start, cursor = ask.params.get("startIndex"), str(ask.params.get("cursor", ""))
+        self.proof.page(kind, self.cursor_told(cursor) if start is None else f"from {start}", page.totalResults)
+        return page

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -22,6 +22,7 @@ from monitor.domain.reading import (
     Batch,
     Cause,
     Outcome,
+    PageRead,
     Progress,
     Recall,
     ScopeEnded,
@@ -75,6 +76,7 @@ class Polling:
         self.disbelief: str | None = None  # why a 404 proves nothing
         self.cut_off = False  # a scope broke off by what may be over soon
         self.done: frozenset[str] = frozenset()  # scopes that were read before the poll was cut off
+        self.goes_on = False  # whether the poll leaves word of what it has read
         self.digests_hold = True  # False: a record means something else once the other scopes can be read
 
     # what a source fills in
@@ -113,7 +115,14 @@ class Polling:
                 self.over, self.over_for = str(error), part.cause
             part.fault(str(error))
             self.cut_off = self.cut_off or error.passing or isinstance(error, AuthError)
-        yield part.ended(name)
+        ended = part.ended(name)
+        yield ended
+        if self.goes_on and ended.outcome is Outcome.COMPLETE:
+            yield PageRead(name, 0, [], self.so_far())
+
+    def so_far(self) -> dict[str, Any]:
+        """The proof up to here: a poll that is cut off after it goes on with it."""
+        return {**self.proof.as_dict(), "root_digest": self.reader.root()}
 
     # accounts
 
@@ -215,6 +224,10 @@ class Polling:
         part.answers += 1
         self.proof.pages[kind] = self.proof.pages.get(kind, 0) + 1
         return self.reader.seal(answer)
+
+    def cursor_told(self, cursor: str | None) -> str:
+        """A cursor as the proof names it: a stranger's text, and not without end."""
+        return f"cursor {self.reader.clean(cursor.encode())}" if cursor else "the beginning"
 
     def count(self, kind: str, records: int) -> None:
         self.proof.records[kind] = self.proof.records.get(kind, 0) + records

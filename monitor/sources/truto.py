@@ -256,6 +256,7 @@ class _Reading(SchoolPolling):
             ask = self.way.listing(kind, cursor)
             self.asking(kind)
             page = self.got(part, kind, self.reader.fetch(ask, partial(self.way.page, kind)))
+            self.proof.page(kind, self.cursor_told(cursor), page.total)
             self.count(kind, len(page.records))
             if page.fault:
                 part.fault(f"{kind}, page {number}: {page.fault}")

@@ -41,6 +41,7 @@ class TrutoPage(NamedTuple):
     records: list[Raw]
     cursor: str | None
     fault: str | None  # why more is missing than the next page
+    total: int | None = None  # of all pages, where LearnWorlds' own `meta` is handed on
 
 
 class Way(Protocol):
@@ -147,11 +148,12 @@ def page_of(body: bytes, *, numbered: bool = False) -> TrutoPage:
         return TrutoPage(page, cursor, fault)
     assert page.data is not None  # or native_page had refused it
     number, of = (page.meta.page or 1, page.meta.totalPages) if page.meta else (1, 1)
+    total = page.meta.totalItems if page.meta else None
     if cursor is None and number < of:
         if numbered:
-            return TrutoPage(page.data, str(number + 1), fault)
+            return TrutoPage(page.data, str(number + 1), fault, total)
         fault = f"LearnWorlds has {of} pages, and Truto gave no cursor after page {number}"
-    return TrutoPage(page.data, cursor, fault)
+    return TrutoPage(page.data, cursor, fault, total)
 
 
 def native_page(body: bytes) -> Page | list[Raw]:

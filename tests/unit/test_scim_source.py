@@ -206,7 +206,7 @@ def test_a_new_user_shifts_rows() -> None:
     server.faults = [at_request(2, lambda: server.users.insert(0, {"id": "u0"}))]
     got = polled(scim.read(Remembered()))
     assert got.accounts.keys() == {"u1", "u2", "u3", "u4"}
-    assert (scim.proof.duplicates, scim.proof.totals["users"], scim.proof.totals["users at the end"]) == (1, 4, 5)
+    assert (scim.proof.duplicates, scim.proof.totals["users"], scim.proof.totals_at_end["users"]) == (1, 4, 5)
     assert got.outcome is Outcome.COMPLETE
 
 
