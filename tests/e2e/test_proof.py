@@ -11,6 +11,7 @@ import pytest
 
 from monitor.config import load
 from monitor.domain.reading import Outcome, Proof
+from monitor.simulator.loopback import Asked, Reply
 from monitor.store import queries
 from monitor.store.engine import open_engine
 from tests.hostile.worlds import LISTS, USERS, World, world
@@ -64,12 +65,13 @@ def test_alike_answers_have_a_digest_alike(source: str, tmp_path: Path) -> None:
 def test_the_total_moves_while_the_list_is_read(tmp_path: Path) -> None:
     """Somebody joins: the count at the end is one more than at the start."""
     with watched(tmp_path, users=450, config=CONFIG) as (school, server, watch):
-        answer, joined = server.answer, []
+        answer = server.answer
+        joined: list[str] = []
 
-        def and_somebody_joins(asked: Any, *rest: Any) -> Any:
+        def and_somebody_joins(asked: Asked, headers: Any, body: bytes) -> Reply | None:
             if asked.path.endswith("/users") and asked.query.get("page") == "2" and not joined:
                 joined.append(school.add_user("late@school.example", "Late Comer"))
-            return answer(asked, *rest)
+            return answer(asked, headers, body)
 
         server.answer = and_somebody_joins  # type: ignore[method-assign]
         proof = watch.poll().snapshot.proof
