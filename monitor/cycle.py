@@ -7,15 +7,15 @@ Start reading at `run_cycle`. Everything before *record* may fail and leaves not
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from monitor import __version__
-from monitor.decide import drift
+from monitor.decide import drift, silences
 from monitor.decide.address import addressed
 from monitor.domain.finding import Event, Judgement
 from monitor.domain.reading import (
@@ -29,7 +29,8 @@ from monitor.domain.reading import (
     ScopeEnded,
 )
 from monitor.domain.snapshot import Snapshot
-from monitor.line.doubt import Acceptance, decided, quarantine
+from monitor.line import quiet
+from monitor.line.doubt import Acceptance, Doubt, decided, quarantine
 from monitor.line.finding import find
 from monitor.line.judging import judge_all
 from monitor.line.parts import Parts, Watched
@@ -149,19 +150,30 @@ def _concluded(parts: Parts, watched: Watched, staging: Staging, acceptance: Acc
     snapshot = seal(parts, staging, watched, doubt)
     judged = judge_all(parts, watched, staging, settled, snapshot)
     parts.at("judge")
-    events = tuple(find(parts, staging, settled, snapshot, judged))
+    found, muted_by = find(parts, staging, settled, snapshot, judged), quiet.now_in_force(parts, staging.now)
+    events = tuple(silences.told_silenced(found, muted_by, parts.rules.by_id))
     parts.at("findings")
     told = tell(parts, watched, staging, snapshot, events, judged, doubt)
     notes = list(addressed(told, parts.manners, parts.zone))
     parts.at("route")
     snapshot_id = record(
         parts.engine, staging, settled, snapshot, events, notes, rules=parts.rules,
-        version=__version__, reader=watched.reader, at=parts.at, beside=decided(parts, staging, snapshot, doubt),
+        version=__version__, reader=watched.reader, at=parts.at, beside=_beside(parts, staging, snapshot, doubt),
     )  # fmt: skip
     if staging.lane is Lane.FULL:
         aside.sweep(parts.engine, parts.staging_folder, source_mark(watched.source.name))
     changes = staging.db.execute("SELECT count(*) FROM changes").fetchone()[0]
     return CycleResult(snapshot_id, snapshot, changes, events, len(notes), judged.unknown, tuple(judged.errors))
+
+
+def _beside(parts: Parts, staging: Staging, snapshot: Snapshot, doubt: Doubt) -> Callable[[Connection, int], None]:
+    write = decided(parts, staging, snapshot, doubt)
+
+    def both(connection: Connection, snapshot_id: int) -> None:
+        write(connection, snapshot_id)
+        quiet.settle(connection, parts, staging.now, staging.source_id)
+
+    return both
 
 
 def _log(result: CycleResult) -> None:

@@ -26,6 +26,7 @@ from monitor.dispatch import Pace, beat, deliver_to, drill_if_due, receivers_due
 from monitor.domain.act import Click
 from monitor.domain.reading import Lane
 from monitor.errors import Busy, MonitorError, RuleErrors
+from monitor.line import quiet
 from monitor.line.parts import Parts, Watched
 from monitor.line.telling import tell_operator
 from monitor.store import queries
@@ -235,6 +236,7 @@ class Daemon:
         with self._starting:
             try:
                 drill_if_due(self._parts)
+                quiet.tick(self._parts)
                 waiting = receivers_due(self._parts)
             except MonitorError as error:
                 log.error("the outbox could not be read", error=str(error))

@@ -82,6 +82,7 @@ def register() -> None:
         outbox,
         quarantine,
         rules,
+        silence,
         slack,
         start,
         templates,

@@ -87,7 +87,11 @@ def _history(state: again.Recorded, rule: Rule, subject: Subject) -> list[dict[s
     mark = fingerprint(rule.id, state.snapshot.source, subject)
     with reading(state.engine) as connection:
         found = store.load(connection, store.FINDINGS.c.fingerprint == mark)
-    return [present.finding(f) | {"why_sent": route.told(f), "messages": _messages(state, f)} for f in found]
+        untold = store.never_told(connection, [f.id for f in found if f.id is not None])
+    return [
+        present.finding(f) | {"why_sent": route.told(f, in_silence=f.id in untold), "messages": _messages(state, f)}
+        for f in found
+    ]
 
 
 def _messages(state: again.Recorded, found: Finding) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from monitor.decide.route import IDS
 from monitor.domain.message import Manner, Notification, Reason
 
 _ADDRESS = re.compile(r"[^@\s<>,;:\"]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+")
-_COLLECTED = (Reason.OPENED, Reason.REOPENED, Reason.RESOLVED, Reason.CHANGES)
+_COLLECTED = (Reason.OPENED, Reason.REOPENED, Reason.RESOLVED, Reason.SILENCE_ENDED, Reason.CHANGES)
 
 
 def addressed(
@@ -73,6 +73,9 @@ def _by_owner(note: Notification) -> Iterator[tuple[str, dict[str, Any]]]:
     finding = note.content.get("finding")
     if finding is not None:
         yield str(finding.get("owner") or ""), {}
+        return
+    if "owner" in note.content:
+        yield str(note.content["owner"]), {}
         return
     owners: dict[str, list[Any]] = {}
     for found in note.content.get("findings", ()):

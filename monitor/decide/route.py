@@ -17,9 +17,13 @@ from monitor.domain.finding import Event, EventKind, Finding
 from monitor.domain.message import Notification, Reason, Route
 from monitor.domain.reading import Lane, Outcome
 from monitor.domain.rule import Rule, Severity, Verdict
+from monitor.domain.silence import Silence
 from monitor.domain.snapshot import Snapshot
 
 IDS = uuid.UUID("6d1f9c0e-4f8e-4f0b-9d43-1c1d35d0a7ce")  # ours: ids are derived from keys, so that they are stable
+
+
+_AT_ONCE = {Reason.SILENCE_ENDED: "no longer silenced"}
 
 
 def receivers(found: Finding, routes: Sequence[Route]) -> tuple[str, ...]:
@@ -63,7 +67,9 @@ def of_events(
         found = event.finding
         if (found.rule, reason) in storms:
             continue
-        content = {"finding": present.told(found, rules.get(found.rule))}
+        content: dict[str, Any] = {"finding": present.told(found, rules.get(found.rule))}
+        if reason is Reason.SILENCE_ENDED:
+            content["happened"] = happened(event)
         key = f"finding:{found.fingerprint}:{present.rfc3339(found.opened_at)}:{present.rfc3339(now)}"
         for receiver in receivers(found, routes):
             yield notification(receiver, reason, key, found.title, found.source, now, content), found.fingerprint
@@ -87,7 +93,7 @@ def _storm(
 ) -> Iterator[Notification]:  # fmt: skip
     source, said = held[0].source, rules.get(rule)
     for receiver, findings in _by_receiver(held, routes).items():
-        title = f"{len(findings)} findings of {rule} {reason.value} at once in {source}"
+        title = f"{len(findings)} findings of {rule} {_AT_ONCE.get(reason, reason.value)} at once in {source}"
         content = {
             "rule": rule, "why": reason.value, "description": said.description if said else "",
             "runbook": said.runbook if said else "", **_list(findings),
@@ -120,6 +126,13 @@ def why(event: Event, reopened: frozenset[str]) -> Reason | None:
         return None
     if event.kind is EventKind.RESOLVED:
         return None if event.was is Verdict.EXEMPT else Reason.RESOLVED
+    return _why_it_holds(event, reopened) if found.silenced_until is None else None
+
+
+def _why_it_holds(event: Event, reopened: frozenset[str]) -> Reason | None:
+    found = event.finding
+    if event.kind is EventKind.SILENCE_ENDED:
+        return None if found.verdict is Verdict.EXEMPT else Reason.SILENCE_ENDED
     if event.kind is EventKind.OPENED and found.verdict is Verdict.FINDING:
         return Reason.REOPENED if found.fingerprint in reopened else Reason.OPENED
     if event.kind is EventKind.EDITED and event.detail == ACTIVATED:
@@ -167,18 +180,23 @@ def happened(event: Event) -> str:
     found, by = event.finding, f" by {event.by}" if event.by else ""
     if event.kind is EventKind.RESOLVED:
         return f"{found.resolution or 'over'}: {found.resolution_detail or 'no longer holds'}"
+    if event.kind in (EventKind.SILENCED, EventKind.SILENCE_ENDED):
+        return event.detail or event.kind.value
     if event.kind is EventKind.VERDICT:
         until = f" until {found.exempt_until:%Y-%m-%d}" if found.exempt_until else ""
         return f"exempt{until}" + (f": {event.detail}" if event.detail else "")
     return f"{event.kind.value}{by}" + (f": {event.detail}" if event.detail else "")
 
 
-def told(found: Finding) -> str:
-    """Whether a finding was told, and if not, why: in words."""
+def told(found: Finding, *, in_silence: bool = False) -> str:
+    """Whether a finding was told, and if not, why: in words. `in_silence`: it was silenced from its beginning on."""
     if found.draft:
         return "not told: its rule is a draft"
     if found.verdict is Verdict.EXEMPT:
         return "not told: exempt"
+    if in_silence:
+        until = f" until {found.silenced_until:%Y-%m-%d %H:%M} UTC" if found.silenced_until else ""
+        return f"not told: silenced{until}; see `access-monitor silence list`"
     return "told in the baseline message" if found.baseline else "told when it opened"
 
 
@@ -187,7 +205,7 @@ def baseline(
     now: datetime,
 ) -> Iterator[Notification]:  # fmt: skip
     """One message a receiver about all that was there before we looked. None at all is worth saying, too."""
-    told = [f for f in found if not f.draft and f.verdict is Verdict.FINDING]
+    told = [f for f in found if not f.draft and f.verdict is Verdict.FINDING and f.silenced_until is None]
     by_receiver = {r: list[Finding]() for r in everyone_last(routes)} | _by_receiver(told, routes)
     for receiver, findings in by_receiver.items():
         content = {**_list(findings), **totals}
@@ -234,6 +252,21 @@ def to_receivers(
     content = {"message": message, "what_to_do": what_to_do, "detail": list(detail)}
     for receiver in receivers:
         yield notification(receiver, Reason.OPERATIONS, key, message, source, now, content)
+
+
+def of_silence(silence: Silence, mutes: int, receivers: Iterable[str], now: datetime) -> Iterator[Notification]:
+    """The warning before its end, to its author where he has an address."""
+    message = f"A silence of {silence.by} ends on {silence.ends:%Y-%m-%d at %H:%M} UTC"
+    content = {
+        "message": message, "owner": silence.by,
+        "what_to_do": "Nothing, if that is right: what is open then is told. To mute it for longer: `access-monitor "
+        "silence add`.",
+        "detail": [f"silence {silence.id}: {silence.matcher}", f"reason: {silence.reason}",
+                   f"open findings that it mutes now: {mutes}"],
+    }  # fmt: skip
+    for receiver in receivers:
+        key = f"silence:{silence.id}"
+        yield notification(receiver, Reason.SILENCE_ENDING, key, message, "access-monitor", now, content)
 
 
 _NOT_WHOLE = {

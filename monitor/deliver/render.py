@@ -29,14 +29,13 @@ from monitor.deliver.attachment import rows
 from monitor.deliver.clean import folded, header, lines, one_line, shortened
 from monitor.deliver.samples import samples
 from monitor.deliver.wording import FILTERS, Lines
-from monitor.domain.message import Notification, Reason
+from monitor.domain.message import ABOUT_A_FINDING, Notification, Reason
 from monitor.errors import TemplateFault
 
 SHOWN = 12  # lines of a list that a message shows; the rest is in the attached CSV
 LONGEST = 1_000_000  # characters of a rendered message: beyond it a template runs wild
 _LONGEST_REPEAT = 10_000
 T = TypeVar("T")
-_FINDING = (Reason.OPENED, Reason.REOPENED, Reason.RESOLVED, Reason.UPDATED)
 
 
 def for_slack(value: Any) -> str:
@@ -137,7 +136,7 @@ class Renderer:
         faults: dict[str, None] = {}
         for notification in samples():
             of_finding = [partial(self._payload, f"slack/{p}.json.j2") for p in ("evidence", "history")]
-            for way in ways + (of_finding if notification.reason in _FINDING else []):
+            for way in ways + (of_finding if notification.reason in ABOUT_A_FINDING else []):
                 try:
                     way(notification)
                 except TemplateFault as fault:
@@ -281,7 +280,7 @@ _ANY = _Anything()
 
 
 def _stem(notification: Notification) -> str:
-    same = {**dict.fromkeys(_FINDING, "finding"), Reason.DRILL: "test"}
+    same = {**dict.fromkeys(ABOUT_A_FINDING, "finding"), Reason.DRILL: "test", Reason.SILENCE_ENDING: "operations"}
     return same.get(notification.reason, notification.reason.value)
 
 

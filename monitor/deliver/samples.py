@@ -127,6 +127,17 @@ def _operations() -> dict[str, Any]:
     }
 
 
+def _silence() -> dict[str, Any]:
+    message = "A silence of dana@example.test ends on 2026-11-25 at 18:00 UTC"
+    return {
+        "title": message, "message": message, "owner": "dana@example.test",
+        "what_to_do": "Nothing, if that is right: what is open then is told. To mute it for longer: `access-monitor "
+        "silence add`.",
+        "detail": ["silence 7: rule admin-kept-*; source acme-school", "reason: roles are moved until tonight",
+                   "open findings that it mutes now: 12"],
+    }  # fmt: skip
+
+
 def _baseline() -> dict[str, Any]:
     counts = {"critical": 2, "high": 7, "medium": 12, "low": 10}
     return {
@@ -169,6 +180,12 @@ _CONTENTS: dict[Reason, Callable[[], dict[str, Any]]] = {
     Reason.DIGEST: _digest,
     Reason.OPERATIONS: _operations,
     Reason.STORM: _storm,
+    Reason.SILENCE_ENDED: lambda: {
+        "title": FINDING["title"],
+        "finding": FINDING,
+        "happened": "no longer silenced, and still open",
+    },
+    Reason.SILENCE_ENDING: _silence,
     Reason.TEST: lambda: {"title": "A test message"},
     Reason.DRILL: lambda: {"title": "Drill to security"},
 }

@@ -20,11 +20,10 @@ from standardwebhooks import Webhook as Signer
 from monitor.deliver.clean import one_line, shortened
 from monitor.deliver.guard import Answer, Guard, NoAnswer, NotReached, Refused
 from monitor.deliver.render import Renderer
-from monitor.domain.message import Notification, Reason, Receipt, Sending
+from monitor.domain.message import ABOUT_A_FINDING, Notification, Receipt, Sending
 from monitor.errors import TemplateFault
 
 Format = Literal["json", "cloudevents", "template"]
-_FINDING = (Reason.OPENED, Reason.REOPENED, Reason.RESOLVED, Reason.UPDATED)
 _OPERATOR = frozenset({401, 403, 404, 405, 407})  # of the config and not of this message: everything waits
 _BUSY = frozenset({408, 425, 429})
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -152,7 +151,7 @@ def _meaning(status: int) -> tuple[Sending, str]:
 def kind_of(notification: Notification) -> str:
     """ "finding.opened", "changes": what a program asks first."""
     reason = notification.reason
-    return f"finding.{reason.value}" if reason in _FINDING else reason.value
+    return f"finding.{reason.value}" if reason in ABOUT_A_FINDING else reason.value
 
 
 def plain(notification: Notification) -> dict[str, Any]:

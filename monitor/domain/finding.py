@@ -87,6 +87,8 @@ class EventKind(StrEnum):
     EDITED = "edited"  # its rule's severity or owner was edited
     ACKNOWLEDGED = "acknowledged"
     FALSE_ALARM = "false_alarm"
+    SILENCED = "silenced"  # muted, or muted until another time
+    SILENCE_ENDED = "silence_ended"
 
 
 class Event(NamedTuple):

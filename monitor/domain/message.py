@@ -25,6 +25,12 @@ class Reason(StrEnum):
     DIGEST = "digest"  # what a receiver with a digest collected
     DRILL = "drill"  # a test on a schedule, whose receipt stands in the record
     UPDATED = "updated"  # something moved that only a message which is kept up to date should show
+    SILENCE_ENDED = "silence_ended"  # a finding was muted, and is still open
+    SILENCE_ENDING = "silence_ending"  # the author of a silence is warned of its end
+
+
+# Reasons of messages about one finding.
+ABOUT_A_FINDING = (Reason.OPENED, Reason.REOPENED, Reason.RESOLVED, Reason.UPDATED, Reason.SILENCE_ENDED)
 
 
 class Route(NamedTuple):

@@ -95,6 +95,7 @@ class Parts:
     corroborated: Callable[[str], Collection[str]] = lambda _source: ()
     storm_limit: int | None = None  # findings of one rule that are told one by one in one cycle
     exemption_warning: timedelta = timedelta(days=14)
+    silence_warning: timedelta = timedelta(hours=1)
     manners: Mapping[str, Manner] = field(default_factory=dict)  # by receiver
     drill: Schedule | None = None
     beat: Callable[[str | None], str | None] = lambda _failed: None  # the dead-man's switch; returns what went wrong

@@ -31,6 +31,9 @@ def tell(
     with reading(parts.engine) as connection:
         opened = (e.finding.fingerprint for e in events if e.kind is EventKind.OPENED)
         reopened = findings.seen_before(connection, opened)
+        ended = [i for e in events if e.kind is EventKind.RESOLVED and (i := e.finding.id) and e.finding.silenced_until]
+        untold = findings.never_told(connection, ended)
+        events = [e for e in events if e.finding.id not in untold or e.kind is not EventKind.RESOLVED]
         ids = [e.finding.id for e in events if e.finding.id is not None]
         living = outbox.living(connection, ids, parts.living)
     yield from route.of_events(events, rules, routes, reopened, now, parts.storm_limit)

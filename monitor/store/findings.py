@@ -20,6 +20,7 @@ FINDINGS = FindingRow.__table__  # type: ignore[attr-defined]
 EVENTS = FindingEventRow.__table__  # type: ignore[attr-defined]
 CLICKS = ClickRow.__table__  # type: ignore[attr-defined]
 SOURCES = SourceRow.__table__  # type: ignore[attr-defined]
+MUTINGS = (EventKind.SILENCED, EventKind.SILENCE_ENDED)
 
 
 def load(connection: Connection, *where: ColumnElement[bool]) -> list[Finding]:
@@ -64,7 +65,8 @@ def apply(
         else:
             assert found.id is not None
             ids[found.fingerprint] = found.id
-            connection.execute(update(FINDINGS).where(FINDINGS.c.id == found.id).values(**_moved(found)))
+            moved = _muted(found) if event.kind in MUTINGS else _moved(found)
+            connection.execute(update(FINDINGS).where(FINDINGS.c.id == found.id).values(**moved))
         event_rows.append(_event_row(event, ids[found.fingerprint], snapshot_id, now))
     if new_rows:
         connection.execute(insert(FINDINGS), new_rows)
@@ -74,10 +76,36 @@ def apply(
     return ids
 
 
+def never_told(connection: Connection, finding_ids: Iterable[int]) -> frozenset[int]:
+    """Which of these opened while they were silenced, and have been silenced ever since."""
+    told_of, wanted = (EventKind.OPENED.value, EventKind.SILENCE_ENDED.value), list(finding_ids)
+    found: dict[int, bool] = {}
+    for i in range(0, len(wanted), 500):
+        query = select(EVENTS.c.finding_id, EVENTS.c.kind, EVENTS.c.detail).order_by(EVENTS.c.id)
+        which = (EVENTS.c.finding_id.in_(wanted[i : i + 500]), EVENTS.c.kind.in_(told_of))
+        for finding_id, kind, detail in connection.execute(query.where(*which)):
+            found[finding_id] = kind == EventKind.OPENED and bool((detail or {}).get("detail"))
+    return frozenset(i for i, silent in found.items() if silent)
+
+
+def unresolved(connection: Connection, source_id: int | None = None) -> list[Finding]:
+    of_source = [] if source_id is None else [FINDINGS.c.source_id == source_id]
+    return load(connection, FINDINGS.c.status != FindingStatus.RESOLVED.value, *of_source)
+
+
 def move(connection: Connection, event: Event, now: datetime) -> None:
     """A step that no poll found; the evidence stays that of the snapshot it was seen in."""
-    assert event.kind is not EventKind.OPENED
-    apply(connection, [event], 0, event.finding.snapshot, now)
+    move_all(connection, [event], now)
+
+
+def move_all(connection: Connection, events: Iterable[Event], now: datetime) -> None:
+    """Such steps of several findings."""
+    by_snapshot: dict[int, list[Event]] = {}
+    for event in events:
+        assert event.kind is not EventKind.OPENED
+        by_snapshot.setdefault(event.finding.snapshot, []).append(event)
+    for snapshot_id, several in by_snapshot.items():
+        apply(connection, several, 0, snapshot_id, now)
 
 
 def first_time(connection: Connection, keys: Iterable[str], now: datetime) -> bool:
@@ -115,6 +143,11 @@ def _event_row(event: Event, finding_id: int, snapshot_id: int | None, now: date
         "finding_id": finding_id, "time": now, "kind": event.kind.value, "by": event.by, "snapshot_id": snapshot_id,
         "detail": detail,
     }  # fmt: skip
+
+
+def _muted(found: Finding) -> dict[str, Any]:
+    """Muting moves nothing else, so that it never undoes what a poll or a person wrote meanwhile."""
+    return {"silenced_until": found.silenced_until}
 
 
 def _moved(found: Finding) -> dict[str, Any]:

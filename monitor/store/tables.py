@@ -379,6 +379,25 @@ class ClickRow(SQLModel, table=True):
     came_at: datetime = at()
 
 
+class SilenceRow(SQLModel, table=True):
+    """A muting by somebody, until an end. state: planned, active, over."""
+
+    __tablename__ = "silences"
+    __table_args__ = (Index("ix_silences_standing", "state", **where(text("state <> 'over'"))),)
+    id: int | None = Field(default=None, primary_key=True)
+    matcher: dict[str, Any] = json_column(null=False)
+    by: str
+    reason: str
+    receiver: str = ""
+    made_at: datetime = at()
+    starts_at: datetime = at()
+    ends_at: datetime = at()
+    warn_at: datetime = at()
+    warned_at: datetime | None = at(null=True)
+    state: str
+    expired_by: str | None = None
+
+
 class DeliveryRow(SQLModel, table=True):
     """One attempt to send a notification."""
 

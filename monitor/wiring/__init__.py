@@ -217,6 +217,7 @@ def parts(
         zone=config.zone,
         storm_limit=config.storm_limit,
         exemption_warning=config.exemption_warning,
+        silence_warning=config.silence_warning,
         at=fault_hook(),
     )
 

@@ -26,7 +26,7 @@ from monitor.deliver.preview import page
 from monitor.deliver.render import Renderer
 from monitor.deliver.samples import FINDING, RESOLVED, sample, samples
 from monitor.deliver.wording import FILTERS, Lines, change, duration, moment, steps, value
-from monitor.domain.message import Notification, Reason
+from monitor.domain.message import ABOUT_A_FINDING, Notification, Reason
 from monitor.errors import TemplateFault
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +39,7 @@ HEADERS = [
     "Auto-Submitted", "Content-Type", "Date", "From", "List-Id", "MIME-Version", "Message-ID", "Subject", "To",
     "X-Auto-Response-Suppress",
 ]  # fmt: skip
+LATER = [r for r in ABOUT_A_FINDING if r not in (Reason.OPENED, Reason.REOPENED)]  # these answer an earlier mail
 
 
 def hostile(reason: Reason, text: str) -> Notification:
@@ -278,7 +279,7 @@ class TestMail:
     def test_no_name_makes_a_header(self, text: str, reason: Reason) -> None:
         """The headers are those of a mail with harmless names, and it goes to whom it should."""
         read = message_from_bytes(compose(hostile(reason, text), RENDERER, ENVELOPE), policy=default)
-        expected = HEADERS + (["In-Reply-To", "References"] if reason in (Reason.RESOLVED, Reason.UPDATED) else [])
+        expected = HEADERS + (["In-Reply-To", "References"] if reason in LATER else [])
         assert sorted(read.keys()) == sorted(expected)
         assert read["To"] == "it-security@example.test"
         assert "\n" not in read["Subject"]
