@@ -10,16 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy.exc import DBAPIError
 
 from monitor.errors import StoreError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
+REVISIONS = sorted(path.name.partition("_")[0] for path in MIGRATIONS.glob("versions/[0-9]*.py"))
 BUSY_TIMEOUT = 30  # seconds: longer than the longest record, so that a lock wait is no error
 
 
@@ -104,19 +101,30 @@ def _in_our_words(engine: Engine) -> Iterator[None]:
 
 def migrate(engine: Engine) -> None:
     """Brings the database to the newest revision, or leaves it as it was. Raises StoreError."""
+    with _in_our_words(engine):
+        present = revision(engine)
+        if present == REVISIONS[-1]:
+            return
+        if present is not None and present not in REVISIONS:
+            raise StoreError(f"{engine.url.database}: was written by a newer access-monitor (revision {present})")
+        _upgrade(engine)
+
+
+def revision(engine: Engine) -> str | None:
+    """The revision that a database is at; None for a new one."""
+    with engine.connect().execution_options(read_only=True) as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
+
+
+def _upgrade(engine: Engine) -> None:
+    # Alembic takes longer to import than most commands take to run, and is needed once a release.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    script = ScriptDirectory.from_config(config)
-    with _in_our_words(engine):
-        with engine.connect().execution_options(read_only=True) as connection:
-            present = MigrationContext.configure(connection).get_current_revision()
-        if present == script.get_current_head():
-            return
-        if present is not None and present not in {r.revision for r in script.walk_revisions()}:
-            raise StoreError(f"{engine.url.database}: was written by a newer access-monitor (revision {present})")
-        try:
-            with engine.begin() as connection:
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
-        except OperationalError:
-            raise
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

@@ -19,7 +19,7 @@ from monitor.domain.observed import Account, Activity, Group, Role
 from monitor.domain.reading import Outcome, Scope
 from monitor.errors import StoreError
 from monitor.store import queries
-from monitor.store.engine import migrate, open_engine, reading, writing
+from monitor.store.engine import REVISIONS, migrate, open_engine, reading, writing
 from tests.peers.little import Bench
 from tests.peers.watch import START
 
@@ -67,6 +67,7 @@ class TestFile:
         with reading(bench.engine) as connection:
             context = MigrationContext.configure(connection, opts={"compare_type": True})
             assert compare_metadata(context, SQLModel.metadata) == []
+            assert context.get_current_revision() == REVISIONS[-1]
         declared = create_engine(f"sqlite:///{tmp_path / 'declared.sqlite'}")
         SQLModel.metadata.create_all(declared)
         declared.dispose()
