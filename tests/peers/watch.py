@@ -9,7 +9,6 @@ import json
 import os
 import sqlite3
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from monitor.domain.reading import Lane
 from monitor.simulator import School, SchoolServer
 from monitor.store import findings, queries
 from monitor.store.engine import open_engine, reading
+from tests.peers import warm
 
 START = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 TOKEN = "LW_TOKEN"
@@ -126,10 +126,7 @@ class Watch:
 
     def command(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """The real program in a real process."""
-        return subprocess.run(
-            [sys.executable, "-m", "monitor", "--config", str(self.config), *arguments],
-            capture_output=True, text=True, check=False, timeout=120, env={**os.environ, **(env or {})},
-        )  # fmt: skip
+        return warm.run(["--config", str(self.config), *arguments], {**os.environ, **(env or {})})
 
 
 @contextmanager
