@@ -18,6 +18,9 @@ settings.load_profile("here")
 def fresh_logs() -> Iterator[None]:
     """A command that was run in a test must not leave a logger behind that writes to that test's closed stderr."""
     handlers = logging.getLogger().handlers[:]
+    # The default writes an exception with all that its frames hold, which takes seconds each time.
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.processors.add_log_level, plain])
     yield
     structlog.reset_defaults()
     logging.getLogger().handlers[:] = handlers

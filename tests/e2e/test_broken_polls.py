@@ -69,7 +69,7 @@ def _nothing_lost(watch: Watch, start: list[dict[str, object]], snapshot: int, w
     assert len(proved) <= 1, f"{what}: more than the one who left was taken for gone"
 
 
-@pytest.mark.parametrize(("way", "request_number"), random.Random(7).sample(PLACES, 24))
+@pytest.mark.parametrize(("way", "request_number"), random.Random(7).sample(PLACES, 14))
 def test_a_poll_broken_off_anywhere_removes_nothing(tmp_path: Path, way: Kind, request_number: int) -> None:
     """A seeded sample of ways and places; all of them are tried when long checks are asked for."""
     _broken(tmp_path, way, request_number)

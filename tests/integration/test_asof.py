@@ -46,7 +46,7 @@ def now(bench: Bench) -> Staging:
     )  # fmt: skip
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=_SLOW)
+@settings(max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=_SLOW)
 @given(HISTORIES)
 def test_any_history_is_seen_again_as_it_was(history: list[tuple[School, Breaks]]) -> None:
     """Snapshot by snapshot, and also when some are skipped."""

@@ -311,12 +311,26 @@ ACTS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, database=None,
-          suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])  # fmt: skip
+_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+
+
+@settings(max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=_SLOW)
 @given(ACTS)
 def test_no_sequence_of_doubted_polls_takes_anything_away(acts: list[tuple[set[str], set[str], bool]]) -> None:
     """Whoever is missing, suspended or back again: while polls are quarantined all that was recorded stands; and what
     any poll does apply is within the limits."""
+    check_acts(acts)
+
+
+@pytest.mark.long
+@settings(max_examples=500, deadline=None, database=None, suppress_health_check=_SLOW)
+@given(ACTS)
+def test_no_random_sequence_of_doubted_polls_takes_anything_away(acts: list[tuple[set[str], set[str], bool]]) -> None:
+    """The same, with chance."""
+    check_acts(acts)
+
+
+def check_acts(acts: list[tuple[set[str], set[str], bool]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = filled(Bench(Path(folder)))
         whole = bench.school.copy()

@@ -214,7 +214,7 @@ def _without_gone(told: set[Any], before: Model, after: Model) -> set[Any]:
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=_SLOW)
+@settings(max_examples=15, deadline=None, derandomize=True, database=None, suppress_health_check=_SLOW)
 @given(HISTORIES)
 def test_any_history_is_remembered_as_it_was(history: list[tuple[School, Breaks]]) -> None:
     """Open versions equal the model after each poll, changes equal a plain comparison, and so does every date."""

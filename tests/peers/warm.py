@@ -50,7 +50,8 @@ def _serve() -> None:
         if child == 0:
             _be(asked)
         _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
 
 
 def _be(asked: dict[str, Any]) -> None:
