@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import Connection, Engine
 
 from monitor.decide import acts, route
 from monitor.decide.present import rfc3339
 from monitor.domain.act import Act, Click
-from monitor.domain.finding import Event, Finding
+from monitor.domain.exemption import Standing, StoredExemption
+from monitor.domain.finding import Event, EventKind, Finding, FindingStatus
 from monitor.domain.rule import Rule
 from monitor.line.parts import Parts
-from monitor.store import findings, outbox
+from monitor.store import exemptions, findings, outbox
 from monitor.store.engine import writing
 
 
@@ -32,6 +33,24 @@ def act(
     return event
 
 
+def withdraw(
+    engine: Engine, number: int, by: str, rules: Mapping[str, Rule], living: Collection[str], now: datetime
+) -> StoredExemption | None:
+    """Ends an exemption that was approved, or asked for, by a button. None when there is none in force.
+
+    A finding that it lets be stays exempt until the next poll judges without it, and is told then.
+    """
+    with writing(engine) as connection:
+        found = exemptions.load(connection, exemptions.EXEMPTIONS.c.id == number)
+        if not found or found[0].standing not in (Standing.ASKED, Standing.APPROVED):
+            return None
+        exemptions.withdraw(connection, found[0], by, now)
+        finding = _newest(connection, found[0].fingerprint)
+        if finding is not None and finding.status is not FindingStatus.RESOLVED:
+            _do(connection, acts.withdrawn(finding, found[0], by), rules, living, now)
+    return found[0]
+
+
 def clicked(parts: Parts, click: Click) -> str:
     """Does what somebody pressed, once, however often it comes in. Returns what the person is to read, or nothing.
 
@@ -44,14 +63,39 @@ def clicked(parts: Parts, click: Click) -> str:
         found = _newest(connection, click.fingerprint)
         if click.act is Act.HISTORY and click.allowed and found is not None:
             return _history(connection, found)
-        rules = parts.rules.by_id
-        done = acts.done(found, click, rules.get(found.rule) if found else None, now)
+        done = _decided(connection, parts, found, click, now)
         if isinstance(done, Event):
-            _do(connection, done, rules, parts.living, now)
+            _do(connection, done, parts.rules.by_id, parts.living, now)
             return ""
         said = {"act": click.act.value, "by": click.by, "fingerprint": click.fingerprint, "why": done}
         findings.refused(connection, said, now)
         return done
+
+
+def _decided(connection: Connection, parts: Parts, found: Finding | None, click: Click, now: datetime) -> Event | str:
+    waiting = exemptions.asked(connection, found.id) if found else None
+    rule = parts.rules.by_id.get(found.rule) if found else None
+    ways = acts.Ways(parts.zone, parts.second_approver)
+    event = acts.done(found, click, rule, waiting, now, ways)
+    if isinstance(event, Event):
+        _exemption(connection, event, click, waiting, now)
+    return event
+
+
+def _exemption(
+    connection: Connection, event: Event, click: Click, waiting: StoredExemption | None, now: datetime
+) -> None:
+    """The row of the exemption that an act is about."""
+    if event.kind is EventKind.EXEMPTION_REFUSED and waiting is not None:
+        exemptions.refuse(connection, waiting, click.by, now)
+    elif event.kind is EventKind.EXEMPTED and waiting is not None:
+        exemptions.approve(connection, waiting, click.by, now)
+    elif event.kind in (EventKind.EXEMPTED, EventKind.EXEMPTION_ASKED):
+        said = event.finding.exemption or {}
+        exemptions.add(
+            connection, event.finding, date.fromisoformat(said["until"]), said["reason"], said["ticket"] or "",
+            (click.by, click.user), approved=event.kind is EventKind.EXEMPTED, now=now,
+        )  # fmt: skip
 
 
 def _newest(connection: Connection, fingerprint: str) -> Finding | None:
@@ -72,7 +116,7 @@ def _do(
 def _history(connection: Connection, found: Finding) -> str:
     assert found.id is not None
     return "\n".join(
-        f"{rfc3339(e['time'])} {e['kind']}" + (f" by {e['by']}" if e["by"] else "")
+        f"{rfc3339(e['time'])} {e['kind'].replace('_', ' ')}" + (f" by {e['by']}" if e["by"] else "")
         + (f": {e['detail']['detail']}" if (e["detail"] or {}).get("detail") else "")
         for e in findings.history(connection, found.id)[-20:]
     )  # fmt: skip

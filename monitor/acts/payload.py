@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from monitor.domain.act import Act
 
 BLOCK = "access_monitor:"  # before the receiver's name, in block_id
-ASK = "why"  # block and field of the form
+LONGEST = {"reason": 1000, "until": 10, "ticket": 200}
 Payload = dict[str, Any]
 
 
@@ -23,7 +25,7 @@ class Press(NamedTuple):
     channel: str
     key: str
     trigger: str = ""
-    reason: str | None = None  # None: not asked yet
+    filled: Mapping[str, str] | None = None  # what the form said, by field; None: it was not asked yet
 
 
 def pressed(payload: Any) -> Press | None:
@@ -54,11 +56,19 @@ def _form(payload: Payload) -> Press | None:
     if view["callback_id"] != BLOCK:
         return None
     kept, user = json.loads(view["private_metadata"]), str(payload["user"]["id"])
-    reason = view["state"]["values"][ASK][ASK].get("value") or ""
+    values = view["state"]["values"]
+    filled = {name: _filled(values[name][name])[:most] for name, most in LONGEST.items() if name in values}
+    # a form that was refused is filled in again in the same view: that is another act
+    said = hashlib.sha256(json.dumps(filled, sort_keys=True).encode()).hexdigest()[:16]
     return Press(
         Act(kept["act"]), kept["fingerprint"], kept["receiver"], user, _name(payload), kept["channel"],
-        f"view {view['id']} {user}", reason=str(reason)[:1000],
+        f"view {view['id']} {user} {said}", filled=filled,
     )  # fmt: skip
+
+
+def _filled(field: Payload) -> str:
+    """What was written or chosen, whatever kind of field it is."""
+    return str(field.get("value") or field.get("selected_date") or "")
 
 
 def _name(payload: Payload) -> str:
@@ -66,19 +76,52 @@ def _name(payload: Payload) -> str:
     return f"{user.get('username') or user.get('name') or 'somebody'} ({user['id']})"
 
 
-def form(press: Press) -> Payload:
-    """The form that asks why."""
-    kept = {"act": press.act.value, "fingerprint": press.fingerprint, "receiver": press.receiver,
-            "channel": press.channel}  # fmt: skip
-    return {
-        "type": "modal", "callback_id": BLOCK, "private_metadata": json.dumps(kept),
-        "title": _plain("False alarm"), "submit": _plain("Close it"), "close": _plain("Cancel"),
-        "blocks": [{
-            "type": "input", "block_id": ASK, "label": _plain("Why is it a false alarm?"),
-            "element": {"type": "plain_text_input", "action_id": ASK, "multiline": True, "max_length": 1000},
-        }],
-    }  # fmt: skip
+# forms
+
+
+class Form(NamedTuple):
+    title: str
+    submit: str
+    fields: tuple[Payload, ...]
 
 
 def _plain(text: str) -> Payload:
     return {"type": "plain_text", "text": text}
+
+
+def _field(name: str, label: str, element: Payload, hint: str = "", optional: bool = False) -> Payload:
+    """Block and element are named alike, so that the answer is found by that name."""
+    more = ({"hint": _plain(hint)} if hint else {}) | ({"optional": True} if optional else {})
+    return {"type": "input", "block_id": name, "label": _plain(label), "element": element | {"action_id": name}} | more
+
+
+def _text(name: str, *, multiline: bool = False) -> Payload:
+    return {"type": "plain_text_input", "multiline": multiline, "max_length": LONGEST[name]}
+
+
+FORMS: dict[Act, Form] = {
+    Act.FALSE_ALARM: Form(
+        "False alarm", "Close it", (_field("reason", "Why is it a false alarm?", _text("reason", multiline=True)),)
+    ),
+    Act.EXEMPT: Form("Exempt", "Exempt it", (
+        _field("until", "Until when?", {"type": "datepicker"}, "Its last day; a year ahead at most."),
+        _field("reason", "Why may it stay?", _text("reason", multiline=True)),
+        _field("ticket", "Ticket", _text("ticket"), "Where it was agreed on.", optional=True),
+    )),
+}  # fmt: skip
+
+
+def form(press: Press) -> Payload:
+    """The form that asks for what the act needs."""
+    asks = FORMS[press.act]
+    kept = {"act": press.act.value, "fingerprint": press.fingerprint, "receiver": press.receiver,
+            "channel": press.channel}  # fmt: skip
+    return {
+        "type": "modal", "callback_id": BLOCK, "private_metadata": json.dumps(kept), "title": _plain(asks.title),
+        "submit": _plain(asks.submit), "close": _plain("Cancel"), "blocks": list(asks.fields),
+    }  # fmt: skip
+
+
+def refusal(press: Press, said: str) -> Payload:
+    """Shows in the form why nothing was done; the form stays open."""
+    return {"response_action": "errors", "errors": {FORMS[press.act].fields[0]["block_id"]: said}}

@@ -14,18 +14,20 @@ from monitor import wiring
 from monitor.cli.clock import SystemClock
 from monitor.config import Config
 from monitor.decide import drift
+from monitor.decide.exemptions import of_source
 from monitor.decide.judge import Compiled, Plan, blind_facts, compile_rule, judge
 from monitor.decide.match import People
 from monitor.domain.finding import Judgement
 from monitor.domain.reading import Outcome, Proof, ScopeEnded, Source
-from monitor.domain.rule import Rule
+from monitor.domain.rule import Exemption, Rule
 from monitor.domain.snapshot import Snapshot
 from monitor.line.judging import Judged, completeness, judge_all, judged_here, subjects
 from monitor.line.parts import Parts, RuleSet, Watched
 from monitor.line.people import people_of
 from monitor.line.seal import carried
-from monitor.store import queries
+from monitor.store import exemptions, queries
 from monitor.store.asof import AsOf
+from monitor.store.engine import reading
 from monitor.store.settle import Settled
 from monitor.store.staging import Staging
 from monitor.wiring.persons import matching
@@ -52,6 +54,7 @@ class Recorded:
     snapshot: Snapshot
     id: int
     known: dict[str, People | None] = field(default_factory=dict)  # by rule
+    given: tuple[Exemption, ...] = ()  # by a button, by then
 
     def judge(self, rule: Rule, watch: Mapping[str, set[str]] | None = None) -> Iterator[Judgement]:
         """What this rule says: findings, exempt ones, unknowns and errors; of subjects in `watch` also nothings."""
@@ -60,6 +63,7 @@ class Recorded:
 
     def plan(self, rule: Rule) -> Plan:
         """Of no rule, where this one is not judged."""
+        (rule,) = of_source((rule,), self.given, self.watched.source.name)
         compiled = compile_rule(rule)
         blind = blind_facts(completeness(self.snapshot, self.people(compiled)))
         return Plan(rule.for_each, (compiled,) if judged_here(compiled, self.watched) else (), blind, self.config.zone)
@@ -192,4 +196,10 @@ def _recorded(
     since = queries.last_sight(engine, row["source_id"], at) or at
     age = int((at - since).total_seconds() // 60)
     snapshot = Snapshot(name, Outcome(row["outcome"]), at, at, scopes, Proof(), complete_age=age, carried=kept)
-    return Recorded(config, engine, watched, staging, snapshot, row["id"])
+    return Recorded(config, engine, watched, staging, snapshot, row["id"], given=_given(engine, name, at))
+
+
+def _given(engine: Engine, name: str, at: datetime) -> tuple[Exemption, ...]:
+    with reading(engine) as connection:
+        stored = exemptions.approved(connection, name)
+    return tuple(s.exemption for s in stored if s.approved_at is not None and s.approved_at <= at)

@@ -61,6 +61,7 @@ class Config(BaseSettings):
     storm_limit: Annotated[Int, Field(ge=1)] = 25
     exemption_warning: Duration = timedelta(days=14)
     silence_warning: Duration = timedelta(hours=1)
+    second_approver: Bool = False
     business_hours: BusinessHoursConfig = BusinessHoursConfig()
     settings: dict[str, Any] = {}
     drill: Schedule | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any, NamedTuple
 
@@ -14,7 +14,11 @@ from monitor.domain.rule import Exemption, Rule, RuleStatus
 
 def ends(exemption: Exemption, zone: tzinfo) -> datetime:
     """The last moment of its last day."""
-    return datetime.combine(exemption.expires + timedelta(days=1), time(), zone).astimezone(UTC)
+    return last_moment(exemption.expires, zone)
+
+
+def last_moment(day: date, zone: tzinfo) -> datetime:
+    return datetime.combine(day + timedelta(days=1), time(), zone).astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,21 @@ def in_force(
     return sorted(mine, key=lambda e: e.expires, reverse=True)
 
 
+def of_source(rules: Sequence[Rule], given: Sequence[Exemption], source: str) -> tuple[Rule, ...]:
+    """The rules as one source is judged by: with what was `given` by a button beside what files say, and without
+    exemptions that are about other sources."""
+    by_rule: dict[str, list[Exemption]] = {}
+    for exemption in given:
+        for name in exemption.rules:
+            by_rule.setdefault(name, []).append(exemption)
+    return tuple(_of_source(rule, by_rule.get(rule.id, ()), source) for rule in rules)
+
+
+def _of_source(rule: Rule, given: Iterable[Exemption], source: str) -> Rule:
+    mine = tuple(e for e in (*rule.exemptions, *given) if not e.sources or source in e.sources)
+    return rule if mine == rule.exemptions else replace(rule, exemptions=mine)
+
+
 class Listed(NamedTuple):
     """One exemption of the rule set, with the rules that it is about."""
 
@@ -68,13 +87,17 @@ class Listed(NamedTuple):
     rules: tuple[str, ...]
 
 
-def listed(rules: Sequence[Rule]) -> list[Listed]:
-    """Every exemption once, also when it is about several rules; those that end first, first."""
+def listed(rules: Sequence[Rule], given: Iterable[Exemption] = ()) -> list[Listed]:
+    """Every exemption once, also when it is about several rules; those that end first, first.
+
+    `given`: by a button; they are listed also when their rule is no more.
+    """
     about: dict[str, tuple[Exemption, list[str]]] = {}
     for rule in rules:
         for exemption in rule.exemptions:
             about.setdefault(exemption.id, (exemption, []))[1].append(rule.id)
     found = [Listed(exemption, tuple(dict.fromkeys(ids))) for exemption, ids in about.values()]
+    found += [Listed(exemption, exemption.rules) for exemption in given]
     return sorted(found, key=lambda each: (each.exemption.expires, each.rules, each.exemption.whom))
 
 
@@ -88,10 +111,14 @@ def state(exemption: Exemption, mutes: int | None, now: datetime, zone: tzinfo, 
     return "unused" if mutes == 0 else "in force"
 
 
-def ending(rules: Sequence[Rule], now: datetime, zone: tzinfo, warning: timedelta) -> Iterator[Listed]:
+def ending(
+    rules: Sequence[Rule], given: Iterable[Exemption], now: datetime, zone: tzinfo, warning: timedelta
+) -> Iterator[Listed]:
     """Those whose end is near: to be told once, before findings return."""
-    live = [r for r in rules if r.status is not RuleStatus.RETIRED]
-    return (each for each in listed(live) if timedelta() < ends(each.exemption, zone) - now <= warning)
+    live = {r.id: r for r in rules if r.status is not RuleStatus.RETIRED}
+    mine = [e for e in given if live.keys() & set(e.rules)]
+    found = listed(list(live.values()), mine)
+    return (each for each in found if timedelta() < ends(each.exemption, zone) - now <= warning)
 
 
 def expired(rules: Sequence[Rule], today: date) -> Iterator[str]:
@@ -99,5 +126,5 @@ def expired(rules: Sequence[Rule], today: date) -> Iterator[str]:
     a monitor must not stop because a day went by."""
     for exemption, _ in listed(rules):
         if exemption.expires < today:
-            yield (f"{exemption.origin}:{exemption.line}: exemptions: {exemption.whom} was exempt until "
+            yield (f"{exemption.place}: exemptions: {exemption.whom} was exempt until "
                    f"{exemption.expires}; remove it, or agree on a new end")  # fmt: skip

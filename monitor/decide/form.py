@@ -44,6 +44,12 @@ class ExemptionForm(Form):
     approved_by: _Said = Field(description="Who agreed.")
     expires: date = Field(description="Its last day, in the time zone of the config; at most a year ahead.")
     ticket: _Text | None = Field(None, description="Where it was agreed on.")
+    source: list[_Text] = Field([], description="Name of the source, or several; all of them if not given.")
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _one_source_or_several(cls, named: Any) -> Any:
+        return [named] if isinstance(named, str) else named
 
     @model_validator(mode="after")
     def _who(self) -> ExemptionForm:

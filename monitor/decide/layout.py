@@ -21,6 +21,7 @@ PARAGRAPHS = (
 TABLES = ("settings", "controls", "exemptions", "tests")
 INSIDE = (
     "rule",
+    "source",
     "subject",
     "match",
     "name",

@@ -26,7 +26,7 @@ def is_shared(file: str) -> bool:
 def exemption(form: ExemptionForm, rules: tuple[str, ...], file: str, line: int) -> Exemption:
     return Exemption(
         form.subject or "", form.reason, form.approved_by, form.expires, tuple(form.match), form.ticket, rules, file,
-        line,
+        line, tuple(form.source),
     )  # fmt: skip
 
 

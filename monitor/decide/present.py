@@ -38,6 +38,8 @@ def finding(found: Finding) -> dict[str, Any]:
         "verdict": found.verdict.value,
         "exempt_until": rfc3339(found.exempt_until),
         "silenced_until": rfc3339(found.silenced_until),
+        "exemption": None if found.exemption is None else dict(found.exemption),
+        "assigned_to": found.assigned_to,
         "source": found.source,
         "subject": subject(found.subject),
         "opened_at": rfc3339(found.opened_at),

@@ -185,7 +185,7 @@ def happened(event: Event) -> str:
     if event.kind is EventKind.VERDICT:
         until = f" until {found.exempt_until:%Y-%m-%d}" if found.exempt_until else ""
         return f"exempt{until}" + (f": {event.detail}" if event.detail else "")
-    return f"{event.kind.value}{by}" + (f": {event.detail}" if event.detail else "")
+    return f"{event.kind.value.replace('_', ' ')}{by}" + (f": {event.detail}" if event.detail else "")
 
 
 def told(found: Finding, *, in_silence: bool = False) -> str:

@@ -15,6 +15,7 @@ _AGE = r"^\d+[smhd]( ago)?$"
 
 
 _WORDS = {"type": "string"}
+_ONE_OR_SEVERAL = {"anyOf": [_WORDS, {"type": "array", "items": _WORDS, "minItems": 1}]}
 
 
 def rule_schema() -> dict[str, Any]:
@@ -37,8 +38,7 @@ def rule_schema() -> dict[str, Any]:
 def exemptions_schema() -> dict[str, Any]:
     schema = _schema(ExemptionsForm, "Exemptions from rules of access-monitor")
     exemption = schema["$defs"]["SharedExemptionForm"]
-    several = {"type": "array", "items": _WORDS, "minItems": 1}
-    exemption["properties"]["rule"] = {"anyOf": [_WORDS, several]} | _about(exemption["properties"]["rule"])
+    exemption["properties"]["rule"] = _ONE_OR_SEVERAL | _about(exemption["properties"]["rule"])
     _subject_or_match(exemption)
     return schema
 
@@ -51,6 +51,7 @@ def _subject_or_match(exemption: dict[str, Any]) -> None:
     """TOML has no null: what is optional is left out."""
     for key in ("subject", "ticket"):
         exemption["properties"][key] = _WORDS | _about(exemption["properties"][key])
+    exemption["properties"]["source"] = _ONE_OR_SEVERAL | _about(exemption["properties"]["source"])
     exemption["oneOf"] = [{"required": ["subject"]}, {"required": ["match"]}]
 
 

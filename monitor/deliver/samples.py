@@ -20,6 +20,8 @@ FINDING: dict[str, Any] = {
     "verdict": "finding",
     "exempt_until": None,
     "silenced_until": None,
+    "exemption": None,
+    "assigned_to": None,
     "acknowledged_at": None,
     "acknowledged_by": None,
     "source": "acme-school",
@@ -205,6 +207,11 @@ def samples() -> Iterator[Notification]:
     yield sample(Reason.UPDATED, finding=silenced, happened="silenced until 2026-11-30 by dana@example.test")
     exempt = ACKNOWLEDGED | until | {"verdict": "exempt", "exempt_until": "2027-03-31T00:00:00Z"}
     yield sample(Reason.UPDATED, finding=exempt, happened="exempt until 2027-03-31")
+    leave = {"by": "dana@example.test", "until": "2027-03-30", "reason": "Hands over the school", "ticket": "IT-12"}
+    asked = ACKNOWLEDGED | until | {"exemption": leave | {"standing": "asked"}}
+    yield sample(Reason.UPDATED, finding=asked, happened="exemption asked by dana@example.test")
+    given = exempt | {"exemption": leave | {"standing": "approved", "ticket": None}}
+    yield sample(Reason.UPDATED, finding=given, happened="exempted by dana@example.test")
     yield sample(Reason.UPDATED, finding=RESOLVED, happened="gone")
     yield sample(Reason.RESOLVED, finding=RESOLVED | {"resolution": "gone", "resolution_detail": None, "owner": ""})
     nothing = "0 findings existed in acme-school before we looked"

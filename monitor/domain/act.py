@@ -9,6 +9,9 @@ from typing import NamedTuple, Protocol
 
 class Act(StrEnum):
     ACKNOWLEDGE = "acknowledge"
+    EXEMPT = "exempt"
+    APPROVE = "approve"  # of an exemption that another person asked for
+    REFUSE = "refuse"
     FALSE_ALARM = "false_alarm"
     HISTORY = "history"
 
@@ -23,6 +26,9 @@ class Click(NamedTuple):
     keys: tuple[str, ...]
     allowed: bool = False  # whether the config lets this person act
     reason: str = ""
+    user: str = ""  # the person's id, which does not change with the name
+    until: str = ""  # a date, as the form gave it
+    ticket: str = ""
 
 
 class Inbox(Protocol):

@@ -74,6 +74,8 @@ class Finding:
     acknowledged_by: str | None = None
     exempt_until: datetime | None = None
     silenced_until: datetime | None = None
+    exemption: Mapping[str, Any] | None = None  # what was asked for by a button, and who approved it
+    assigned_to: str | None = None
     closes_at: datetime | None = None
     draft: bool = False
     tags: tuple[str, ...] = field(default=())
@@ -89,6 +91,10 @@ class EventKind(StrEnum):
     FALSE_ALARM = "false_alarm"
     SILENCED = "silenced"  # muted, or muted until another time
     SILENCE_ENDED = "silence_ended"
+    EXEMPTION_ASKED = "exemption_asked"  # waits for a second person
+    EXEMPTED = "exempted"  # by a person, not by a file
+    EXEMPTION_REFUSED = "exemption_refused"
+    EXEMPTION_WITHDRAWN = "exemption_withdrawn"  # the next poll judges without it
 
 
 class Event(NamedTuple):

@@ -50,16 +50,24 @@ class Exemption:
     rules: tuple[str, ...] = ()  # patterns of rule ids
     origin: str = ""  # the file that it stands in
     line: int = 0
+    sources: tuple[str, ...] = ()  # names of sources; empty: all of them
+    number: int | None = None  # of its row in the store, when it was approved by a button
+    name: str = ""  # how people know the subject
 
     @property
     def id(self) -> str:
         """What it is about, and until when: another end is another exemption."""
-        about = repr((self.rules, self.subject, self.match, self.expires.isoformat()))
+        about = repr((self.rules, self.sources, self.subject, self.match, self.expires.isoformat()))
         return hashlib.sha256(about.encode()).hexdigest()[:12]
 
     @property
     def whom(self) -> str:
-        return self.subject or " && ".join(self.match)
+        return self.name or self.subject or " && ".join(self.match)
+
+    @property
+    def place(self) -> str:
+        """Where it is to be found."""
+        return f"{self.origin}:{self.line}" if self.number is None else f"exemption {self.number}"
 
 
 @dataclass(frozen=True, slots=True)

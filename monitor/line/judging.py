@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from monitor.decide import quarantine as beyond
+from monitor.decide.exemptions import of_source
 from monitor.decide.facts import ABOUT_ACCESS, FACTS, KINDS, OF_PERSONS
 from monitor.decide.judge import Compiled, Plan, about_sight, active, blind_facts, judge
 from monitor.decide.match import People, account_fields
@@ -25,7 +26,7 @@ from monitor.domain.rule import Rule, Verdict
 from monitor.domain.snapshot import Snapshot
 from monitor.line.parts import Parts, Watched
 from monitor.line.people import people_of
-from monitor.store import findings, records
+from monitor.store import exemptions, findings, records
 from monitor.store.engine import reading
 from monitor.store.settle import Settled
 from monitor.store.staging import Staging
@@ -65,8 +66,10 @@ def judge_all(
     judged = Judged()
     with reading(parts.engine) as connection:
         judged.existing = findings.to_reconcile(connection, staging.source_id)
-    rules = rules_for(parts.rules.rules, watched, snapshot)
-    judged.rules = {r.rule.id for kind in KINDS for r in applicable(parts.rules.rules, kind, watched)}
+        name = watched.source.name
+        given = of_source(parts.rules.rules, [x.exemption for x in exemptions.approved(connection, name)], name)
+    rules = rules_for(given, watched, snapshot)
+    judged.rules = {r.rule.id for kind in KINDS for r in applicable(given, kind, watched)}
     if not snapshot.outcome.applies:  # what is not judged stays as it is
         about = {r.rule.id for found in rules.values() for r in found}
         judged.existing = [f for f in judged.existing if f.rule in about]

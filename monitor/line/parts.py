@@ -104,6 +104,7 @@ class Parts:
     owner: str = field(default_factory=lambda: secrets.token_hex(4))  # who holds a lease
 
     inboxes: tuple[Inbox, ...] = ()  # where people act on findings
+    second_approver: bool = False  # an exemption by a button holds only when another person approves it
 
     @property
     def living(self) -> frozenset[str]:

@@ -18,6 +18,7 @@ from monitor.line.doubt import Doubt
 from monitor.line.judging import Judged
 from monitor.line.parts import Parts, Watched
 from monitor.store import aside, findings, outbox, queries, records
+from monitor.store import exemptions as given_by_button
 from monitor.store.engine import reading
 from monitor.store.staging import Staging
 
@@ -95,11 +96,14 @@ def _of_rule_errors(parts: Parts, judged: Judged, source: str, now: datetime) ->
 
 def _of_exemptions(parts: Parts, source: str, now: datetime) -> Iterator[Notification]:
     """An exemption whose end is near is told once, whichever source is polled first."""
-    for each in exemptions.ending(parts.rules.rules, now, parts.zone, parts.exemption_warning):
+    with reading(parts.engine) as connection:
+        stored = [s.exemption for s in given_by_button.approved(connection)]
+    for each in exemptions.ending(parts.rules.rules, stored, now, parts.zone, parts.exemption_warning):
         given = each.exemption
+        renew = f"Renew it in {given.place}" if given.number is None else "Ask for a new one by the button"
         yield from route.of_operations(
             f"exemption:{given.id}", f"The exemption of {given.whom} ends on {given.expires}",
-            f"Renew it in {given.origin}:{given.line}, or mend what it lets be: from the next day on it is told again.",
+            f"{renew}, or mend what it lets be: from the next day on it is told again.",
             [f"rule: {', '.join(each.rules)}", f"reason: {given.reason}", f"approved by: {given.approved_by}"]
             + ([f"ticket: {given.ticket}"] if given.ticket else []),
             parts.routes, source, now,

@@ -59,9 +59,11 @@ def _told(found: Finding, rules: Rules, now: datetime) -> dict[str, Any]:
 
 
 def _exemption(rule: Rule | None, found: Finding) -> dict[str, Any] | None:
-    """The leave that the rule file gives this subject, by id or e-mail."""
+    """The leave that somebody gave by a button, or that the rule file gives this subject, by id or e-mail."""
     if rule is None or found.verdict is not Verdict.EXEMPT:
         return None
+    if found.exemption is not None and found.exemption["standing"] == "approved":
+        return {"reason": found.exemption["reason"], "approved_by": found.exemption["by"]}
     names = {found.subject.id, (found.subject.email or "").strip().casefold()}
     given: Exemption | None = next((e for e in rule.exemptions if _covers(e, names, found)), None)
     return {"reason": given.reason, "approved_by": given.approved_by} if given else None

@@ -20,7 +20,6 @@ FINDINGS = FindingRow.__table__  # type: ignore[attr-defined]
 EVENTS = FindingEventRow.__table__  # type: ignore[attr-defined]
 CLICKS = ClickRow.__table__  # type: ignore[attr-defined]
 SOURCES = SourceRow.__table__  # type: ignore[attr-defined]
-MUTINGS = (EventKind.SILENCED, EventKind.SILENCE_ENDED)
 
 
 def load(connection: Connection, *where: ColumnElement[bool]) -> list[Finding]:
@@ -65,8 +64,7 @@ def apply(
         else:
             assert found.id is not None
             ids[found.fingerprint] = found.id
-            moved = _muted(found) if event.kind in MUTINGS else _moved(found)
-            connection.execute(update(FINDINGS).where(FINDINGS.c.id == found.id).values(**moved))
+            connection.execute(update(FINDINGS).where(FINDINGS.c.id == found.id).values(**_moved(event)))
         event_rows.append(_event_row(event, ids[found.fingerprint], snapshot_id, now))
     if new_rows:
         connection.execute(insert(FINDINGS), new_rows)
@@ -145,19 +143,28 @@ def _event_row(event: Event, finding_id: int, snapshot_id: int | None, now: date
     }  # fmt: skip
 
 
-def _muted(found: Finding) -> dict[str, Any]:
-    """Muting moves nothing else, so that it never undoes what a poll or a person wrote meanwhile."""
-    return {"silenced_until": found.silenced_until}
+_JUDGED = ("verdict", "severity", "owner", "exempt_until", "draft", "rule_digest", "due_at")
+_CLOSED = ("status", "resolved_at", "resolution", "resolution_detail")
+_EXEMPTED = ("verdict", "exempt_until", "exemption")
+_MOVES: dict[EventKind, tuple[str, ...]] = {
+    EventKind.VERDICT: _JUDGED,
+    EventKind.EDITED: _JUDGED,
+    EventKind.RESOLVED: (*_CLOSED, "verdict"),
+    EventKind.ACKNOWLEDGED: (*_CLOSED, "acknowledged_at", "acknowledged_by"),
+    EventKind.FALSE_ALARM: _CLOSED,
+    EventKind.SILENCED: ("silenced_until",),
+    EventKind.SILENCE_ENDED: ("silenced_until",),
+    EventKind.EXEMPTION_ASKED: _EXEMPTED,
+    EventKind.EXEMPTED: _EXEMPTED,
+    EventKind.EXEMPTION_REFUSED: _EXEMPTED,
+    EventKind.EXEMPTION_WITHDRAWN: _EXEMPTED,
+}
 
 
-def _moved(found: Finding) -> dict[str, Any]:
-    """The columns that an event may move."""
-    moving = (
-        "status", "verdict", "severity", "owner", "resolved_at", "resolution", "resolution_detail", "acknowledged_at",
-        "acknowledged_by", "exempt_until", "draft", "rule_digest", "due_at",
-    )  # fmt: skip
-    row = _row(found)
-    return {name: row[name] for name in moving}
+def _moved(event: Event) -> dict[str, Any]:
+    """The columns that an event moves, and no others: a poll that began before a person acted must not undo that."""
+    row = _row(event.finding)
+    return {name: row[name] for name in _MOVES[event.kind]}
 
 
 def _row(found: Finding) -> dict[str, Any]:
@@ -184,6 +191,8 @@ def _row(found: Finding) -> dict[str, Any]:
         "resolution_detail": found.resolution_detail,
         "exempt_until": found.exempt_until,
         "silenced_until": found.silenced_until,
+        "exemption": None if found.exemption is None else dict(found.exemption),
+        "assigned_to": found.assigned_to,
         "evidence": _plain([{"clause": e.clause, "facts": dict(e.facts)} for e in found.evidence]),
         "rule_digest": found.rule_digest,
         "baseline": found.baseline,
@@ -223,6 +232,8 @@ def _finding(row: Any) -> Finding:
         acknowledged_by=row["acknowledged_by"],
         exempt_until=row["exempt_until"],
         silenced_until=row["silenced_until"],
+        exemption=row["exemption"],
+        assigned_to=row["assigned_to"],
         draft=row["draft"],
         tags=tuple(row["tags"]),
     )

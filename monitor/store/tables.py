@@ -306,6 +306,8 @@ class FindingRow(SQLModel, table=True):
     resolution_detail: str | None = None
     exempt_until: datetime | None = at(null=True)
     silenced_until: datetime | None = at(null=True)
+    exemption: dict[str, Any] | None = json_column()
+    assigned_to: str | None = None
     evidence: list[dict[str, Any]] = json_column(null=False)
     rule_digest: str
     snapshot_id: int = Field(foreign_key="snapshots.id")
@@ -369,6 +371,33 @@ class ReceiverRow(SQLModel, table=True):
     disabled_at: datetime | None = at(null=True)
     error: str | None = None
     sent_at: datetime | None = at(null=True)
+
+
+class ExemptionRow(SQLModel, table=True):
+    """Leave from one rule for one subject, given by a button. status: asked, approved, refused, withdrawn."""
+
+    __tablename__ = "exemptions"
+    __table_args__ = (Index("ix_exemptions_source", "source_id", "status"),)
+    id: int | None = Field(default=None, primary_key=True)
+    status: str
+    source_id: int = Field(foreign_key="sources.id")
+    finding_id: int = Field(foreign_key="findings.id")
+    fingerprint: str
+    rule: str
+    subject_kind: str
+    subject_id: str
+    subject_email: str | None = None
+    subject_name: str | None = None
+    reason: str
+    ticket: str | None = None
+    expires: str  # a date: its last day
+    asked_by: str
+    asked_by_id: str
+    asked_at: datetime = at()
+    approved_by: str | None = None
+    approved_at: datetime | None = at(null=True)
+    ended_by: str | None = None
+    ended_at: datetime | None = at(null=True)
 
 
 class ClickRow(SQLModel, table=True):

@@ -218,6 +218,7 @@ def parts(
         storm_limit=config.storm_limit,
         exemption_warning=config.exemption_warning,
         silence_warning=config.silence_warning,
+        second_approver=config.second_approver,
         at=fault_hook(),
     )
 

@@ -6,6 +6,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from monitor import config as settings
+from monitor.acts.desk import Desk
 from monitor.acts.socket import Socket
 from monitor.config import Config, Secret
 from monitor.deliver.console import Console
@@ -63,7 +64,7 @@ def inboxes(config: Config) -> tuple[Socket, ...]:
 def _socket(app_token: str, token: str, base_url: str, actors: dict[str, list[str]]) -> Socket:
     web = Web(token, base_url=base_url, timeout=20, retry_handlers=[])
     web.proxy = None
-    return Socket(app_token, web, actors, loopback=loopback(base_url))
+    return Socket(app_token, web, Desk(web, actors), loopback=loopback(base_url))
 
 
 def manner(receiver: settings.ReceiverConfig) -> Manner:

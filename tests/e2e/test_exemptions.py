@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+from datetime import timedelta
 from pathlib import Path
 
+from monitor import wiring
+from monitor.acting import clicked
+from monitor.cli.clock import SystemClock
+from monitor.config import load
+from monitor.domain.act import Act, Click
 from monitor.simulator import SMALLEST
-from tests.peers.watch import CONFIG, watched
+from tests.peers.watch import CONFIG, Watch, watched
 
 RULE = """\
 id = "is-an-admin"
@@ -85,3 +92,50 @@ def test_an_exemption_is_warned_of_once_and_ends_with_its_day(tmp_path: Path) ->
         assert {m["subject"]["id"] for m in rows["All others"]["mutes"]} == {who["id"] for who in others}
         assert rows["Hands over the school"]["ends"] == "2026-03-10T23:00:00Z"
         assert "unused" in watch.command("exemptions").stdout
+
+
+def test_an_exemption_by_a_button_is_one_like_those_of_files(tmp_path: Path) -> None:
+    """Judged, warned of and listed alike, only in its own source; exported it fits the file; withdrawn it is over."""
+    config = 'exemption_warning = "5d"\n' + CONFIG
+    with watched(tmp_path, users=SMALLEST, config=config) as (_, _, watch):
+        watch.clock.ahead(seconds=(SystemClock().now() - watch.clock.now()).total_seconds())  # commands take no other
+        last = watch.clock.now().date() + timedelta(days=20)
+        rules = tmp_path / "rules"
+        rules.mkdir()
+        (rules / "is-an-admin.toml").write_text(RULE, encoding="utf-8")
+        watch.poll()
+        first, *others = watch.findings()
+        press(watch, first["fingerprint"], until=last.isoformat())
+        assert watch.poll().events == (), "the poll judges as the button did"
+        assert {f["fingerprint"]: f["verdict"] for f in watch.findings()} == {
+            first["fingerprint"]: "exempt", **{f["fingerprint"]: "finding" for f in others},
+        }  # fmt: skip
+        (row,) = json.loads(watch.command("exemptions", "--format", "json").stdout)
+        assert (row["state"], row["origin"], row["whom"]) == ("in force", "exemption 1", first["subject"]["email"])
+        assert [m["subject"]["id"] for m in row["mutes"]] == [first["subject"]["id"]]
+
+        (rules / "exemptions.toml").write_text(watch.command("exemptions", "export").stdout, encoding="utf-8")
+        watch.command("exemptions", "withdraw", "1", "--by", "ann")
+        assert watch.poll().events == (), "now the file says the same"
+        (rules / "exemptions.toml").unlink()
+        watch.poll()
+        assert [m["reason"] for m in watch.messages()][-1] == "reopened"
+
+        watch.clock.ahead(minutes=1)
+        press(watch, first["fingerprint"], until=last.isoformat())
+        watch.clock.ahead(days=16)
+        watch.poll()
+        assert watch.messages()[-1]["title"] == f"The exemption of {first['subject']['email']} ends on {last}"
+        watch.clock.ahead(days=5)
+        watch.poll()
+        assert watch.messages()[-1]["reason"] == "reopened"
+
+
+def press(watch: Watch, fingerprint: str, until: str) -> None:
+    parts = wiring.parts(load(watch.config), watch.clock, stream=io.StringIO())
+    key = f"{watch.clock.now()}"
+    said = clicked(
+        parts, Click(Act.EXEMPT, fingerprint, "out", "ann (U1)", (key,), True, "Hands over", user="U1", until=until)
+    )
+    parts.engine.dispose()
+    assert said == ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import queue
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +16,22 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 
 from monitor.acting import clicked
+from monitor.acts.desk import Desk
 from monitor.acts.payload import BLOCK, Press, form, pressed
 from monitor.acts.socket import Socket
 from monitor.config import load
 from monitor.deliver.slack_http import Web
 from monitor.domain.act import Act, Click
-from monitor.domain.finding import FindingStatus, Resolution
+from monitor.domain.finding import Event, EventKind, FindingStatus, Resolution
+from monitor.domain.rule import Verdict
 from monitor.errors import ConfigError, StoreError
-from monitor.store import findings, ledger
-from monitor.store.engine import reading
+from monitor.store import exemptions, findings, ledger
+from monitor.store.engine import reading, writing
 from monitor.wiring import channels
 from tests.integration.test_slack import SCHEMA, Told
 from tests.peers.slack import CHANNEL, SlackPeer, error
 
-ANN, EVE = "U0ANN00001", "U0EVE00001"
+ANN, BOB, EVE = "U0ANN00001", "U0BOB00001", "U0EVE00001"
 MARK = "f"
 
 
@@ -39,13 +43,14 @@ class Buttons(Told):
         self.bot.buttons = "slack"
         web = Web("xoxb-1", base_url=slack.url, timeout=5, retry_handlers=[])
         web.proxy = None
-        self.socket = Socket("xapp-1", web, {"slack": actors}, loopback=True)
+        self.socket = Socket("xapp-1", web, Desk(web, {"slack": actors}), loopback=True)
         self.broken: Exception | None = None
+        self.refusals: list[dict[str, str]] = []  # what forms said
         self.wired = wired
         if wired:
             self.socket.start(self.handle)
         else:
-            self.socket.hears(self.handle)
+            self.socket.desk.hears(self.handle)
 
     def handle(self, click: Click) -> str:
         if self.broken is not None:
@@ -59,14 +64,18 @@ class Buttons(Told):
             "channel": {"id": CHANNEL}, "actions": [action],
         }, acked)  # fmt: skip
 
-    def submit(self, reason: str | None, user: str = ANN, envelope: str = "e2") -> None:
-        view = self.slack.views[-1] | {"id": "V1", "state": {"values": {"why": {"why": {"value": reason}}}}}
+    def submit(self, reason: str | None, user: str = ANN, envelope: str = "e2", until: str | None = None) -> None:
+        """Fills in the form that was opened last."""
+        values = {"reason": {"reason": {"value": reason}}}
+        if until is not None:
+            values |= {"until": {"until": {"selected_date": until}}, "ticket": {"ticket": {"value": "IT-12"}}}
+        view = self.slack.views[-1] | {"id": f"V{len(self.slack.views)}", "state": {"values": values}}
         user_of = {"id": user, "username": user[2:5].lower()}
         self._send(envelope, {"type": "view_submission", "user": user_of, "view": view}, True)
 
     def _send(self, envelope: str, payload: dict[str, Any], acked: bool) -> None:
         if not self.wired:
-            self.socket.came(_Acks(self.slack.acks), SocketModeRequest("interactive", envelope, payload))
+            self.socket.came(_Acks(self), SocketModeRequest("interactive", envelope, payload))
         else:
             self.slack.envelope(envelope, payload)
         if acked:
@@ -99,11 +108,13 @@ def slack() -> Iterator[SlackPeer]:
 class _Acks:
     """The connection, without one."""
 
-    def __init__(self, acks: queue.Queue[str]) -> None:
-        self.acks = acks
+    def __init__(self, buttons: Buttons) -> None:
+        self.buttons = buttons
 
     def send_socket_mode_response(self, response: SocketModeResponse) -> None:
-        self.acks.put(response.envelope_id)
+        self.buttons.slack.acks.put(response.envelope_id)
+        if response.payload is not None:
+            self.buttons.refusals.append(response.payload["errors"])
 
 
 @pytest.fixture
@@ -129,12 +140,12 @@ def test_acknowledged(wired: Buttons) -> None:
     """The message says by whom, and offers it no more; the record has the name."""
     buttons = wired
     buttons("opened")
-    assert actions(buttons.only) == ["acknowledge", "false_alarm", "history"]
+    assert actions(buttons.only) == ["acknowledge", "exempt", "false_alarm", "history"]
     buttons.press("acknowledge", ANN)
     buttons.deliver()
     assert buttons.finding().status is FindingStatus.ACKNOWLEDGED
     assert f"acknowledged by ann ({ANN})" in json.dumps(buttons.only["blocks"])
-    assert actions(buttons.only) == ["false_alarm", "history"]
+    assert actions(buttons.only) == ["exempt", "false_alarm", "history"]
     assert [b["by"] for b in buttons.record("finding.acknowledged")] == [f"ann ({ANN})"]
     assert [e.message for e in SCHEMA.iter_errors({k: buttons.only[k] for k in ("channel", "text", "blocks")})] == []
 
@@ -168,12 +179,104 @@ def test_a_reason_of_blanks(buttons: Buttons) -> None:
     wait_for(buttons.slack.views)
     buttons.submit(None)
     assert buttons.finding().status is FindingStatus.OPEN
+    assert buttons.refusals == [{"reason": "Say why it is a false alarm."}]
+    buttons.submit("A test account", envelope="e3")
+    assert buttons.finding().resolution is Resolution.FALSE_ALARM, "the same form, filled in once more"
 
 
 def test_the_form_is_one_of_slacks() -> None:
     press = Press(Act.FALSE_ALARM, "f" * 32, "r" * 63, ANN, "ann", CHANNEL, "k")
     View(**form(press)).validate_json()
     assert len(form(press)["private_metadata"]) < 3000
+
+
+class TestExempt:
+    def ask(self, buttons: Buttons, until: str = "2026-03-31", user: str = ANN, envelope: str = "e2") -> None:
+        buttons.press("exempt", user, f"p-{envelope}", envelope)
+        wait_for(buttons.slack.views)
+        buttons.submit("Hands over the school", user, envelope, until)
+
+    def stored(self, buttons: Buttons) -> list[tuple[str, str]]:
+        with reading(buttons.post.engine) as connection:
+            return [(s.standing.value, s.exemption.approved_by) for s in exemptions.load(connection)]
+
+    def test_it_is_let_be(self, buttons: Buttons) -> None:
+        """Until the end of its last day; the message says who let it be and why, and the record holds all of it."""
+        buttons("opened")
+        self.ask(buttons)
+        buttons.deliver()
+        found = buttons.finding()
+        assert (found.status, found.verdict, found.exempt_until) == (
+            FindingStatus.OPEN, Verdict.EXEMPT, datetime(2026, 4, 1, tzinfo=UTC),
+        )  # fmt: skip
+        said = json.dumps(buttons.only["blocks"], ensure_ascii=False)
+        assert "exempt until 1 Apr 2026" in said
+        assert f"ann ({ANN}) (IT-12): Hands over the school" in said
+        assert actions(buttons.only) == ["acknowledge", "false_alarm", "history"]
+        (row,) = buttons.record("exemption.approved")
+        assert (row["until"], row["ticket"], row["by"]) == ("2026-03-31", "IT-12", f"ann ({ANN})")
+        assert [r["by"] for r in buttons.record("finding.exempted")] == [f"ann ({ANN})"]
+
+    @pytest.mark.parametrize(
+        ("until", "said"), [("2026-02-28", "over already"), ("2027-03-03", "a year at most"), ("soon", "until when")]
+    )
+    def test_a_date_that_cannot_be(self, buttons: Buttons, until: str, said: str) -> None:
+        """Said in the form, which stays open: filled in once more, it is done."""
+        buttons("opened")
+        self.ask(buttons, until)
+        assert said in buttons.refusals[0]["until"]
+        assert buttons.finding().exemption is None
+        buttons.submit("Hands over the school", ANN, "e3", "2026-03-31")
+        assert self.stored(buttons) == [("approved", f"ann ({ANN})")]
+
+    def test_a_second_person_has_to_agree(self, slack: SlackPeer, tmp_path: Path) -> None:
+        """Whoever asked cannot approve; until somebody does, the finding is as open as it was, and says who asks."""
+        buttons = Buttons(slack, tmp_path, (ANN, BOB))
+        buttons.post.replace(second_approver=True)
+        buttons("opened")
+        self.ask(buttons)
+        buttons.deliver()
+        assert buttons.finding().verdict is Verdict.FINDING
+        assert f"ann ({ANN}) asks for an exemption until 2026-03-31" in json.dumps(buttons.only["blocks"])
+        assert actions(buttons.only) == ["acknowledge", "approve", "refuse", "false_alarm", "history"]
+        buttons.press("approve", ANN, "e3", "3.3")
+        assert "another person" in slack.whispers[-1][1]
+        self.ask(buttons, user=BOB, envelope="e4")
+        assert "asked for an exemption already" in buttons.refusals[-1]["until"]
+        assert buttons.finding().verdict is Verdict.FINDING
+        buttons.press("approve", BOB, "e5", "5.5")
+        buttons.deliver()
+        assert buttons.finding().verdict is Verdict.EXEMPT
+        both = f"bob ({BOB}), asked by ann ({ANN})"
+        assert self.stored(buttons) == [("approved", both)]
+        assert both in json.dumps(buttons.only["blocks"])
+        buttons.close()
+
+    def test_refused(self, slack: SlackPeer, tmp_path: Path) -> None:
+        """It may be asked for again; who may not act at all can do none of it."""
+        buttons = Buttons(slack, tmp_path, (ANN, BOB))
+        buttons.post.replace(second_approver=True)
+        buttons("opened")
+        self.ask(buttons)
+        buttons.press("approve", EVE, "e3", "3.3")
+        assert self.stored(buttons)[0][0] == "asked"
+        buttons.press("refuse", BOB, "e4", "4.4")
+        self.ask(buttons, "2026-04-30", envelope="e5")
+        buttons.press("approve", BOB, "e6", "6.6")
+        assert [standing for standing, _ in self.stored(buttons)] == ["refused", "approved"]
+        assert [b["by"] for b in buttons.record("exemption.refused")] == [f"bob ({BOB})"]
+        buttons.close()
+
+    def test_a_poll_that_began_before_does_not_undo_it(self, buttons: Buttons) -> None:
+        """The poll took the finding up before somebody acknowledged it, and writes afterwards what it judged."""
+        buttons("opened")
+        before = buttons.finding()
+        buttons.press("acknowledge", ANN)
+        edited = Event(EventKind.EDITED, replace(before, owner="another@example.test"))
+        with writing(buttons.post.engine) as connection:
+            findings.apply(connection, [edited], 1, 1, buttons.post.clock.now())
+        found = buttons.finding()
+        assert (found.owner, found.status) == ("another@example.test", FindingStatus.ACKNOWLEDGED)
 
 
 @pytest.mark.parametrize("again", [{"ts": "2.2"}, {"envelope": "e9"}, {}], ids=["envelope", "action", "both"])
@@ -292,4 +395,4 @@ def test_one_connection_an_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     two = RECEIVER.replace("NAME", "one") + APP_TOKEN + ACTORS + RECEIVER.replace("NAME", "two") + APP_TOKEN + ACTORS
     (tmp_path / "config.toml").write_text(SETTINGS + two + RECEIVER.replace("NAME", "three") + ROUTES)
     (inbox,) = channels.inboxes(load(tmp_path / "config.toml"))
-    assert inbox.actors == {"one": [ANN], "two": [ANN]}
+    assert inbox.desk.actors == {"one": [ANN], "two": [ANN]}

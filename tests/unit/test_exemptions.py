@@ -153,4 +153,4 @@ def test_what_ends_soon_is_told_until_it_has_ended() -> None:
     end = ends(ann.exemption, zone)
     assert end == datetime(2026, 6, 20, 22, tzinfo=UTC)
     for now, told in ((end - 5 * DAY, True), (end - 5 * DAY - timedelta(seconds=1), False), (end, False)):
-        assert (ann in list(ending(every, now, zone, 5 * DAY))) is told
+        assert (ann in list(ending(every, (), now, zone, 5 * DAY))) is told
