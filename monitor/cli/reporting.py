@@ -48,7 +48,7 @@ def _replace(output: Path, text: str) -> None:
             with open(handle, "w", encoding="utf-8") as file:
                 file.write(text)
             os.replace(name, output)
-        except BaseException:
+        except BaseException:  # also Ctrl-C: nothing half-written is left
             os.unlink(name)
             raise
     except OSError as error:

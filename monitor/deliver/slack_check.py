@@ -66,13 +66,13 @@ def _message(bot: SlackBot) -> Step:
     metadata = {"event_type": _EVENT, "event_payload": {"check": True}}
     try:
         posted = bot.client.chat_postMessage(channel=bot.channel, text=text, metadata=metadata, parse="none")
-    except Exception as error:
+    except Exception as error:  # whatever it is, the operator reads it
         invited = ": invite the app with /invite" if code_of(error) == "channel_not_found" else ""
         return Step("message", False, f"nothing can be posted: {classify(error).detail}{invited}")
     where, ts = str(posted["channel"]), str(posted["ts"])
     try:
         return _read_back(bot, where, ts)
-    except Exception as error:
+    except Exception as error:  # whatever it is, the operator reads it
         return Step("message", False, f"posted, but cannot be read back: {classify(error).detail}")
     finally:
         try:
