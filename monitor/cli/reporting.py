@@ -61,6 +61,7 @@ def gather(connection: Connection, config: Config, days: int, now: datetime) -> 
     rules = _rules(config, now)
     by_id = rules.by_id if rules else {}
     polls = _polls(connection, since, now)
+    authorities = [s.name for s in config.sources if s.use == "authority"]
     found = [f for f in store.load(connection) if f.opened_at <= now]
     return {
         "version": __version__,
@@ -72,9 +73,9 @@ def gather(connection: Connection, config: Config, days: int, now: datetime) -> 
         "findings": figures.unresolved(found, by_id, now),
         "resolved": figures.resolved(found, since),
         "served": figures.served(found, by_id, since),
-        "accounts": _account_totals(connection),
+        "accounts": _account_totals(connection, authorities),
         "privileged": _privileged(connection),
-        "roles": _roles(connection),
+        "roles": _roles(connection, authorities),
         "drift": _drift(connection, since, now),
         "sources": _sources(connection, config, polls, now),
         "plots": _plots(connection, found, polls, days, now),
@@ -116,15 +117,18 @@ def _ledger(connection: Connection) -> dict[str, Any]:
 # accounts and roles
 
 
-def _account_totals(connection: Connection) -> dict[str, int]:
-    [row] = _rows(
+def _account_totals(connection: Connection, authorities: Sequence[str]) -> dict[str, int]:
+    """Of targets; what an authority lists is persons."""
+    rows = _rows(
         connection,
-        """SELECT count(*) AS total, coalesce(sum(privileged), 0) AS privileged,
+        """SELECT s.name AS source, count(*) AS total, coalesce(sum(privileged), 0) AS privileged,
                   coalesce(sum(privileged IS NULL), 0) AS untold, coalesce(sum(status = 'suspended'), 0) AS suspended,
                   coalesce(sum(privileged AND status = 'suspended'), 0) AS privileged_suspended
-           FROM accounts WHERE valid_to IS NULL""",
+           FROM accounts a JOIN sources s ON s.id = a.source_id WHERE a.valid_to IS NULL GROUP BY s.name""",
     )
-    return row
+    counted = ("total", "privileged", "untold", "suspended", "privileged_suspended")
+    targets = {name: sum(r[name] for r in rows if r["source"] not in authorities) for name in counted}
+    return targets | {"persons": sum(r["total"] for r in rows if r["source"] in authorities)}
 
 
 def _privileged(connection: Connection) -> dict[str, Any]:
@@ -154,8 +158,8 @@ def _privileged(connection: Connection) -> dict[str, Any]:
     }
 
 
-def _roles(connection: Connection) -> list[dict[str, Any]]:
-    """By source: a matrix of roles and the levels that their holders are reported with."""
+def _roles(connection: Connection, authorities: Sequence[str]) -> list[dict[str, Any]]:
+    """By target: a matrix of roles and the levels that their holders are reported with."""
     held = _rows(
         connection,
         """SELECT s.name AS source, a.role_id, a.role, a.level, count(*) AS holders
@@ -171,7 +175,7 @@ def _roles(connection: Connection) -> list[dict[str, Any]]:
         r["past_access_levels"], r["changed"] = _json(r["past_access_levels"]), moment(r["changed"])
     return [
         figures.role_matrix(name, [r for r in known if r["source"] == name], [r for r in held if r["source"] == name])
-        for name in sorted({r["source"] for r in (*known, *held)})
+        for name in sorted({r["source"] for r in (*known, *held)} - set(authorities))
     ]
 
 

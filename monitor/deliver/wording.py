@@ -88,8 +88,8 @@ def about(subject: Mapping[str, Any]) -> str:
 
 
 def seen(evidence: Any) -> str:
-    """What was seen, in one line: "level user, is admin yes"."""
-    facts = {name: fact for e in evidence for name, fact in e["facts"].items()}
+    """What was seen, in one line: "level user, is admin yes". When it was judged stands elsewhere."""
+    facts = {name: fact for e in evidence for name, fact in e["facts"].items() if name != "now"}
     return ", ".join(f"{words(name.partition('.')[2] or name)} {value(fact)}" for name, fact in facts.items())
 
 
