@@ -81,6 +81,7 @@ def register() -> None:
         look,
         outbox,
         quarantine,
+        routes,
         rules,
         silence,
         slack,

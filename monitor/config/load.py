@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -145,16 +146,23 @@ def _cross_checks(config: Config) -> list[str]:
             problems.append(f"receivers[{i}].fallback: there is no other receiver {receiver.fallback}")
     for i, route in enumerate(config.routes):
         problems += [f"routes[{i}].to: there is no receiver {n}" for n in route.to if n not in receivers]
-        if route.changes and (route.severity or route.rule or route.tag):
-            problems.append(f"routes[{i}]: changes have no severity, rule or tag; make two routes of it")
-        problems += [f"routes[{i}].source: there is no source {n}" for n in route.source if n not in sources]
+        if route.changes and (_of_findings(route) or route.go_on):
+            problems.append(f"routes[{i}]: changes go by `source` alone; make two routes of it")
+        problems += [
+            f"routes[{i}].source: there is no source {n}" for n in route.source if not fnmatch.filter(sources, n)
+        ]
     for_findings = [(i, r) for i, r in enumerate(config.routes) if not r.changes]
     if not for_findings:
         return [*problems, "routes: none takes findings; add a last route with nothing but `to`"]
     last_i, last = for_findings[-1]
-    if last.severity or last.rule or last.source or last.tag:
+    if _of_findings(last) or last.source or last.go_on:
         problems.append(f"routes[{last_i}]: the last route for findings must match all: leave only `to`")
     return problems
+
+
+def _of_findings(route: RouteConfig) -> bool:
+    """Whether it names what only findings have."""
+    return any((route.severity, route.rule, route.pack, route.tag, route.owner, route.control, route.subject))
 
 
 def _rates(config: Config) -> list[str]:

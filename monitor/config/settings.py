@@ -45,6 +45,11 @@ class RouteConfig(Strict):
     rule: list[str] = []
     source: list[str] = []
     tag: list[str] = []
+    pack: list[str] = []
+    owner: list[str] = []
+    control: list[str] = []
+    subject: list[str] = []
+    go_on: Annotated[Bool, Field(alias="continue")] = False
     changes: list[str] = []
 
 

@@ -39,8 +39,8 @@ def values_of(found: Finding, rule: Rule | None, name: str) -> Iterable[str]:
 
 
 def packs(rule: Rule | None) -> tuple[str, ...]:
-    """The folder that a rule's file lies in, and those around it."""
-    folders = rule.file.replace("\\", "/").split("/")[:-1] if rule else []
+    """The folder that a rule's file lies in, and those around it, below the folder of all rules."""
+    folders = rule.file.replace("\\", "/").split("/")[1:-1] if rule else []
     return tuple("/".join(folders[: n + 1]) for n in range(len(folders)))
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 from monitor.decide import present
 from monitor.decide.drift import names_of
+from monitor.decide.fits import misses
 from monitor.decide.reconcile import ACTIVATED
 from monitor.domain.change import Change
 from monitor.domain.finding import Event, EventKind, Finding
@@ -26,21 +27,32 @@ IDS = uuid.UUID("6d1f9c0e-4f8e-4f0b-9d43-1c1d35d0a7ce")  # ours: ids are derived
 _AT_ONCE = {Reason.SILENCE_ENDED: "no longer silenced"}
 
 
-def receivers(found: Finding, routes: Sequence[Route]) -> tuple[str, ...]:
-    """The receivers of the first route that matches."""
-    for route in routes:
-        if not route.changes and _takes(route, found):
-            return route.to
-    return ()
+class Step(NamedTuple):
+    """What one route says of a finding: it takes it, or why it does not."""
+
+    number: int
+    route: Route
+    why_not: tuple[str, ...]
 
 
-def _takes(route: Route, found: Finding) -> bool:
-    return (
-        (not route.severity or found.severity.value in route.severity)
-        and (not route.rule or any(fnmatchcase(found.rule, p) for p in route.rule))
-        and (not route.source or found.source in route.source)
-        and (not route.tag or bool(set(route.tag) & set(found.tags)))
-    )
+def passage(found: Finding, routes: Sequence[Route], rule: Rule | None = None) -> Iterator[Step]:
+    """Route by route: the first that matches takes it, and those after it only while it says `continue`."""
+    taken = 0
+    for number, route in enumerate(routes, 1):
+        if route.changes:
+            yield Step(number, route, ("it takes changes, not findings",))
+        elif taken:
+            yield Step(number, route, (f"route {taken} took it, and does not continue",))
+        else:
+            step = Step(number, route, tuple(misses(route.matcher, found, rule)))
+            taken = number if not step.why_not and not route.go_on else 0
+            yield step
+
+
+def receivers(found: Finding, routes: Sequence[Route], rule: Rule | None = None) -> tuple[str, ...]:
+    """Who hears of it, each once."""
+    taking = (step.route.to for step in passage(found, routes, rule) if not step.why_not)
+    return tuple(dict.fromkeys(name for to in taking for name in to))
 
 
 def everyone_last(routes: Sequence[Route]) -> tuple[str, ...]:
@@ -71,7 +83,7 @@ def of_events(
         if reason is Reason.SILENCE_ENDED:
             content["happened"] = happened(event)
         key = f"finding:{found.fingerprint}:{present.rfc3339(found.opened_at)}:{present.rfc3339(now)}"
-        for receiver in receivers(found, routes):
+        for receiver in receivers(found, routes, rules.get(found.rule)):
             yield notification(receiver, reason, key, found.title, found.source, now, content), found.fingerprint
     for rule, reason in sorted(storms):
         held = [event.finding for event, why_told in told if (event.finding.rule, why_told) == (rule, reason)]
@@ -92,7 +104,7 @@ def _storm(
     now: datetime,
 ) -> Iterator[Notification]:  # fmt: skip
     source, said = held[0].source, rules.get(rule)
-    for receiver, findings in _by_receiver(held, routes).items():
+    for receiver, findings in _by_receiver(held, routes, rules).items():
         title = f"{len(findings)} findings of {rule} {_AT_ONCE.get(reason, reason.value)} at once in {source}"
         content = {
             "rule": rule, "why": reason.value, "description": said.description if said else "",
@@ -102,11 +114,13 @@ def _storm(
         yield notification(receiver, Reason.STORM, key, title, source, now, content)
 
 
-def _by_receiver(found: Iterable[Finding], routes: Sequence[Route]) -> dict[str, list[Finding]]:
+def _by_receiver(
+    found: Iterable[Finding], routes: Sequence[Route], rules: Mapping[str, Rule]
+) -> dict[str, list[Finding]]:
     """The gravest first."""
     by_receiver: dict[str, list[Finding]] = {}
     for finding in sorted(found, key=lambda f: (-f.severity.rank, f.rule, f.title)):
-        for receiver in receivers(finding, routes):
+        for receiver in receivers(finding, routes, rules.get(finding.rule)):
             by_receiver.setdefault(receiver, []).append(finding)
     return by_receiver
 
@@ -188,25 +202,32 @@ def happened(event: Event) -> str:
     return f"{event.kind.value.replace('_', ' ')}{by}" + (f": {event.detail}" if event.detail else "")
 
 
+def held_back(found: Finding) -> str | None:
+    """Why nothing is said of a finding now, or None."""
+    if found.draft:
+        return "its rule is a draft"
+    if found.verdict is Verdict.EXEMPT:
+        return "exempt"
+    if found.silenced_until is not None:
+        return f"silenced until {found.silenced_until:%Y-%m-%d %H:%M} UTC; see `access-monitor silence list`"
+    return None
+
+
 def told(found: Finding, *, in_silence: bool = False) -> str:
     """Whether a finding was told, and if not, why: in words. `in_silence`: it was silenced from its beginning on."""
-    if found.draft:
-        return "not told: its rule is a draft"
-    if found.verdict is Verdict.EXEMPT:
-        return "not told: exempt"
-    if in_silence:
-        until = f" until {found.silenced_until:%Y-%m-%d %H:%M} UTC" if found.silenced_until else ""
-        return f"not told: silenced{until}; see `access-monitor silence list`"
+    held = held_back(found if in_silence else replace(found, silenced_until=None))
+    if held is not None:
+        return f"not told: {held}"
     return "told in the baseline message" if found.baseline else "told when it opened"
 
 
 def baseline(
-    found: Sequence[Finding], routes: Sequence[Route], source: str, totals: Mapping[str, int],
-    now: datetime,
+    found: Sequence[Finding], rules: Mapping[str, Rule], routes: Sequence[Route], source: str,
+    totals: Mapping[str, int], now: datetime,
 ) -> Iterator[Notification]:  # fmt: skip
     """One message a receiver about all that was there before we looked. None at all is worth saying, too."""
     told = [f for f in found if not f.draft and f.verdict is Verdict.FINDING and f.silenced_until is None]
-    by_receiver = {r: list[Finding]() for r in everyone_last(routes)} | _by_receiver(told, routes)
+    by_receiver = {r: list[Finding]() for r in everyone_last(routes)} | _by_receiver(told, routes, rules)
     for receiver, findings in by_receiver.items():
         content = {**_list(findings), **totals}
         title = _existed(len(findings), len(told), source)

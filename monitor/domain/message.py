@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
+from monitor.domain.matcher import Matcher
 from monitor.domain.schedule import Schedule
 
 
@@ -34,7 +35,7 @@ ABOUT_A_FINDING = (Reason.OPENED, Reason.REOPENED, Reason.RESOLVED, Reason.UPDAT
 
 
 class Route(NamedTuple):
-    """Which findings and changes go to which receivers. An empty tuple matches everything."""
+    """Which findings and changes go to which receivers. An empty tuple matches everything, as in a matcher."""
 
     to: tuple[str, ...]
     severity: tuple[str, ...] = ()
@@ -42,6 +43,17 @@ class Route(NamedTuple):
     source: tuple[str, ...] = ()
     tag: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()  # names of plain changes; such a route takes changes, not findings
+    pack: tuple[str, ...] = ()
+    owner: tuple[str, ...] = ()
+    control: tuple[str, ...] = ()
+    subject: tuple[str, ...] = ()
+    go_on: bool = False  # later routes may take the finding as well
+
+    @property
+    def matcher(self) -> Matcher:
+        return Matcher(
+            self.severity, self.rule, self.pack, self.source, self.tag, self.owner, self.control, self.subject
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def tell(
     yield from route.of_events(events, rules, routes, reopened, now, parts.storm_limit)
     yield from route.of_updates(events, rules, reopened, living, now, parts.storm_limit)
     if snapshot.baseline and not watched.authority:
-        for note in route.baseline(_baseline(judged.existing, events), routes, source, _totals(staging), now):
+        for note in route.baseline(_baseline(judged.existing, events), rules, routes, source, _totals(staging), now):
             yield note, None
     if any(r.changes for r in routes):
         for note in route.of_changes(staged_changes(staging), routes, source, now):

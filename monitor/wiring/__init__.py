@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine
 
-from monitor.config import Config, SlackReceiver
+from monitor.config import Config, RouteConfig, SlackReceiver
 from monitor.decide import drift, settings
 from monitor.decide.parse import parse_set, set_digest
 from monitor.decide.timeline import run_tests
@@ -146,17 +146,14 @@ def routes(config: Config) -> tuple[Route, ...]:
     ]
     if unknown:
         raise ConfigError(unknown, str(config.path))
-    return tuple(
-        Route(
-            tuple(r.to),
-            tuple(s.value for s in r.severity),
-            tuple(r.rule),
-            tuple(r.source),
-            tuple(r.tag),
-            tuple(r.changes),
-        )
-        for r in config.routes
-    )
+    return tuple(map(_route, config.routes))
+
+
+def _route(r: RouteConfig) -> Route:
+    return Route(
+        tuple(r.to), tuple(s.value for s in r.severity), tuple(r.rule), tuple(r.source), tuple(r.tag),
+        tuple(r.changes), tuple(r.pack), tuple(r.owner), tuple(r.control), tuple(r.subject), r.go_on,
+    )  # fmt: skip
 
 
 def living(config: Config) -> frozenset[str]:

@@ -313,7 +313,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     ('to = ["out"]', 'to = ["out"]\nchanges = ["left"]',
      "routes: none takes findings; add a last route with nothing but `to`"),
     ("[[routes]]", '[[routes]]\nto = ["out"]\nchanges = ["left"]\nrule = ["x"]\n[[routes]]',
-     "routes[0]: changes have no severity, rule or tag; make two routes of it"),
+     "routes[0]: changes go by `source` alone; make two routes of it"),
     # no TOML
     ("[[sources]]", "[[sources", "not valid TOML: Expected ']]'"),
     ("[[sources]]", "log = 'text'\nlog = 'text'\n[[sources]]", "not valid TOML: Cannot overwrite a value"),

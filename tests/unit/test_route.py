@@ -81,6 +81,13 @@ def test_what_a_route_takes(one: Route, takes: bool) -> None:
     assert route.receivers(finding(), [one, ALL]) == (("x",) if takes else ("all",))
 
 
+def test_a_route_may_hand_on() -> None:
+    """With `continue` the next ones are tried as well; nobody hears of it twice."""
+    first, second = Route(("a", "b"), go_on=True), Route(("b", "c"), severity=("high",))
+    assert route.receivers(finding(), [first, second, ALL]) == ("a", "b", "c")
+    assert route.receivers(finding(severity=Severity.LOW), [first, second, ALL]) == ("a", "b", "all")
+
+
 def test_the_first_route_that_matches_takes_it() -> None:
     """Later ones do not hear of it, and a route may have several receivers."""
     routes = [Route(("low",), severity=("low",)), Route(("a", "b"), rule=("idle-*",)), Route(("c",)), ALL]
@@ -190,20 +197,20 @@ def test_the_first_whole_poll_is_one_message() -> None:
         finding("ann", severity=Severity.LOW), finding("bob", severity=Severity.CRITICAL), finding("cat"),
         finding("dan", verdict=X), finding("eve", draft=True),
     ]  # fmt: skip
-    (note,) = route.baseline(found, [ALL], "school", {"accounts": 5}, NOW)
+    (note,) = route.baseline(found, {}, [ALL], "school", {"accounts": 5}, NOW)
     assert (note.receiver, note.reason) == ("all", Reason.BASELINE)
     assert note.content["title"] == "3 findings existed in school before we looked"
     assert [f["subject"]["id"] for f in note.content["findings"]] == ["bob", "cat", "ann"]
     assert list(note.content["counts"].items()) == [("critical", 1), ("high", 1), ("low", 1)]
     assert note.content["accounts"] == 5
-    (again,) = route.baseline(found, [ALL], "school", {}, NOW + DAY)
+    (again,) = route.baseline(found, {}, [ALL], "school", {}, NOW + DAY)
     assert again.id == note.id
 
 
 def test_the_baseline_is_routed_like_any_finding() -> None:
     """Each receiver gets the list of what it would have heard; the last route hears even that there was none."""
     routes = [Route(("a", "b"), severity=("high",)), Route(("c",), severity=("low",)), ALL]
-    notes = {n.receiver: n for n in route.baseline([finding()], routes, "school", {}, NOW)}
+    notes = {n.receiver: n for n in route.baseline([finding()], {}, routes, "school", {}, NOW)}
     assert {r: len(n.content["findings"]) for r, n in notes.items()} == {"a": 1, "b": 1, "all": 0}
     assert notes["a"].content["title"] == "1 finding existed in school before we looked"
     assert notes["all"].content["title"] == "0 of the 1 findings that existed in school before we looked"
@@ -302,7 +309,7 @@ def test_no_finding_is_left_without_a_receiver(before: list[Route], behind: list
     notes = told([Event(OPEN, found), Event(RESOLVED, replace(found, resolved_at=NOW), was=F)], routes)
     assert {n.reason for n in notes} == {Reason.OPENED, Reason.RESOLVED}
     assert len({n.id for n in notes}) == len(notes)
-    listed = list(route.baseline([found], routes, found.source, {}, NOW))
+    listed = list(route.baseline([found], {}, routes, found.source, {}, NOW))
     assert any(n.content["findings"] for n in listed)
 
 

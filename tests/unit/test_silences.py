@@ -21,7 +21,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 RULE = Rule(
     "idle-admin", "t", Severity.HIGH, RuleStatus.ACTIVE, "it@example.com", "account", (), "", "",
-    controls={"soc2": ("CC6.3",)}, file="deprovisioning/admins/idle-admin.toml",
+    controls={"soc2": ("CC6.3",)}, file="rules/deprovisioning/admins/idle-admin.toml",
 )  # fmt: skip
 RULES = {RULE.id: RULE}
 FOUND = Finding(

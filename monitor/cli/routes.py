@@ -1,0 +1,180 @@
+"""access-monitor routes test: where a finding would go, and why, route by route."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from monitor.cli.app import app, config_of
+from monitor.cli.output import Format, FormatOption, clean, console, counted, show
+from monitor.domain.rule import Severity
+from monitor.errors import ConfigError
+
+if TYPE_CHECKING:
+    from monitor.config import Config
+    from monitor.domain.finding import Finding
+    from monitor.domain.message import Route
+    from monitor.line.parts import Parts
+
+routes = typer.Typer(no_args_is_help=True, help="Who hears of what.")
+app.add_typer(routes, name="routes")
+
+
+@routes.callback()
+def _of_routes() -> None:
+    """Who hears of what."""
+
+
+@routes.command()
+def test(
+    context: typer.Context,
+    fingerprint: Annotated[str | None, typer.Argument(help="A finding that there is, or its first characters.")] = None,
+    fmt: FormatOption = Format.TABLE,
+    rule: Annotated[str | None, typer.Option(help="A made-up finding instead: of this rule.")] = None,
+    severity: Annotated[Severity | None, typer.Option(help="Its severity; the rule's if not given.")] = None,
+    source: Annotated[str | None, typer.Option("--source", "-s", help="Its source; the first one.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Its tags; the rule's if not given; repeatable.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Its owner; the rule's if not given.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Its subject: an id or an e-mail.")] = None,
+) -> None:
+    """Where a finding would go, and why, route by route; without a finding, where all open ones go.
+
+    Asks nobody and sends nothing.
+    """
+    parts = _parts(config_of(context), fingerprint is None and rule is not None)
+    described = (severity, source, tag, owner, subject)
+    if rule is None and any(described):
+        raise ConfigError(["--rule: say of which rule the made-up finding is"])
+    if fingerprint is not None and rule is not None:
+        raise ConfigError(["say either which finding, or of which rule a made-up one is"])
+    if rule is None and fingerprint is None:
+        _all(parts, fmt)
+        return
+    found = _made_up(parts, rule, *described) if rule is not None else _recorded(parts, fingerprint or "")
+    _one(parts, found, fmt)
+
+
+def _all(parts: Parts, fmt: Format) -> None:
+    rows = [_row(parts, f) for f in _open(parts)]
+    flat = [r | {"fingerprint": r["fingerprint"][:12], "routes": _taken(r)} for r in rows]
+    columns = ("severity", "title", "to", "routes", "held_back", "fingerprint", "source")
+    show(
+        flat if fmt is Format.TABLE else rows, fmt, columns, counted(len(rows), "finding"), "There is no open finding."
+    )
+
+
+def _one(parts: Parts, found: Finding, fmt: Format) -> None:
+    row = _row(parts, found)
+    if fmt is not Format.TABLE:
+        show([row], fmt, (), "")
+        return
+    steps = [s | {"takes": "✓ yes" if s["takes"] else "no", "why": "; ".join(s["why"])} for s in row["routes"]]
+    show(steps, fmt, ("route", "takes", "to", "why"), f"{found.rule}, {found.severity.value}, in {found.source}")
+    said = console()
+    said.print(f"It goes to {clean(', '.join(row['to']) or 'nobody')}.")
+    if row["held_back"]:
+        said.print(f"But it is not sent now: {clean(row['held_back'])}.")
+
+
+def _row(parts: Parts, found: Finding) -> dict[str, Any]:
+    from monitor.decide import route
+
+    steps = route.passage(found, parts.routes, parts.rules.by_id.get(found.rule))
+    return {
+        "fingerprint": found.fingerprint, "rule": found.rule, "severity": found.severity.value, "title": found.title,
+        "source": found.source, "owner": found.owner, "to": _lanes(parts, found), "held_back": route.held_back(found),
+        "routes": [
+            {"route": s.number, "takes": not s.why_not, "to": list(s.route.to),
+             "why": list(s.why_not) or [_fitting(s.route)]}
+            for s in steps
+        ],
+    }  # fmt: skip
+
+
+def _fitting(one: Route) -> str:
+    what = str(one.matcher)
+    return (f"fits: {what}" if what else "matches all") + ("; later routes may take it as well" if one.go_on else "")
+
+
+def _taken(row: dict[str, Any]) -> str:
+    return ", ".join(str(s["route"]) for s in row["routes"] if s["takes"])
+
+
+def _lanes(parts: Parts, found: Finding) -> list[str]:
+    """Receivers, each with the address that it goes to and whether it waits for a digest: as the line would do it."""
+    from monitor.decide import route
+    from monitor.decide.address import addressed
+    from monitor.decide.present import finding
+    from monitor.domain.message import Reason
+
+    now = parts.clock.now()
+    notes = [
+        (
+            route.notification(r, Reason.OPENED, "test", found.title, found.source, now, {"finding": finding(found)}),
+            None,
+        )
+        for r in route.receivers(found, parts.routes, parts.rules.by_id.get(found.rule))
+    ]
+    said = (note for note, _ in addressed(notes, parts.manners, parts.zone))
+    return list(dict.fromkeys(n.lane + (" in its digest" if n.collected else "") for n in said))
+
+
+def _made_up(
+    parts: Parts, rule: str, severity: Severity | None, source: str | None, tags: Sequence[str] | None,
+    owner: str | None, subject: str | None,
+) -> Finding:  # fmt: skip
+    from monitor.decide.reconcile import fingerprint
+    from monitor.domain.finding import Finding, FindingStatus
+    from monitor.domain.observed import Subject
+    from monitor.domain.rule import Verdict
+
+    if rule not in parts.rules.by_id:
+        raise ConfigError([f"--rule: there is no rule {clean(rule)}; see `access-monitor rules list`"])
+    if source is not None and source not in parts.watched:
+        raise ConfigError([f"--source: there is no source {clean(source)}"])
+    of, where, now = parts.rules.by_id[rule], source or next(iter(parts.watched)), parts.clock.now()
+    about = Subject(of.for_each, subject or "made-up", subject if subject and "@" in subject else None)
+    return Finding(
+        fingerprint(rule, where, about), rule, f"A made-up finding of {rule}", severity or of.severity,
+        FindingStatus.OPEN, Verdict.FINDING, where, about, of.owner if owner is None else owner, now,
+        _due(now, of.fix_within), (), of.digest, 0, tags=tuple(tags or of.tags),
+    )  # fmt: skip
+
+
+def _due(now: datetime, within: Any) -> datetime | None:
+    return now + within if within else None
+
+
+def _recorded(parts: Parts, beginning: str) -> Finding:
+    if len(beginning) < 8:
+        raise ConfigError(["fingerprint: give at least its first 8 characters"])
+    found = [f for f in _open(parts) if f.fingerprint.startswith(beginning)]
+    if not found:
+        raise ConfigError([f"fingerprint: there is no open finding {clean(beginning)}; see `access-monitor findings`"])
+    if len(found) > 1:
+        raise ConfigError([f"fingerprint: {clean(beginning)} is the beginning of several; give more of it"])
+    return found[0]
+
+
+def _open(parts: Parts) -> list[Finding]:
+    from monitor.store.engine import reading
+    from monitor.store.findings import unresolved
+
+    with reading(parts.engine) as connection:
+        return sorted(unresolved(connection), key=lambda f: (-f.severity.rank, f.opened_at, f.title))
+
+
+def _parts(config: Config, made_up: bool) -> Parts:
+    """A made-up finding needs no database: an empty one in memory is never looked at."""
+    import sys
+
+    from sqlalchemy import create_engine
+
+    from monitor import wiring
+    from monitor.cli.clock import SystemClock
+
+    engine = create_engine("sqlite://") if made_up else wiring.database(config, must_exist=True)
+    return wiring.parts(config, SystemClock(), stream=sys.stdout, engine=engine, unread=True)
