@@ -1,24 +1,33 @@
 """A process that has imported the program and forks for each command: each is a real process that can be killed,
-without the seconds that Python takes to import everything. `run` is subprocess.run for `python -m monitor`.
+without the seconds that Python takes to import everything. `run` is subprocess.run for `python -m monitor`, or for
+another function of the tests.
 """
 
 from __future__ import annotations
 
 import atexit
+import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 
-def run(arguments: list[str], env: dict[str, str], seconds: float = 120) -> subprocess.CompletedProcess[str]:
-    """A command that takes longer is ended by SIGALRM."""
+def run(
+    arguments: list[str], env: dict[str, str], seconds: float = 120, function: str = "monitor.cli:main"
+) -> subprocess.CompletedProcess[str]:
+    """A command that takes longer gets SIGKILL."""
     with tempfile.TemporaryDirectory() as folder:
-        asked = {"args": arguments, "env": env, "cwd": str(Path.cwd()), "folder": folder, "seconds": seconds}
+        asked = {
+            "args": arguments, "env": env, "cwd": str(Path.cwd()), "folder": folder, "seconds": seconds,
+            "function": function,
+        }  # fmt: skip
         server = _server()
         assert server.stdin is not None
         assert server.stdout is not None
@@ -49,26 +58,25 @@ def _serve() -> None:
         child = os.fork()
         if child == 0:
             _be(asked)
+        killer = threading.Timer(asked["seconds"], os.kill, (child, signal.SIGKILL))
+        killer.start()
         _, status = os.waitpid(child, 0)
+        killer.cancel()
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
 
 
 def _be(asked: dict[str, Any]) -> None:
     """The command, in a process of its own; it never returns."""
-    import signal
-
-    from monitor.cli import main
-
     code = 70
     try:
         os.chdir(asked["cwd"])
         os.environ.clear()
         os.environ.update(asked["env"])
         _plug(asked["folder"])
-        signal.alarm(int(asked["seconds"]))
         sys.argv = ["access-monitor", *asked["args"]]
-        main()
+        module, _, name = asked["function"].partition(":")
+        getattr(importlib.import_module(module), name)()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
