@@ -10,9 +10,12 @@ from sqlalchemy import Connection, Engine
 from monitor.decide import acts, route
 from monitor.decide.present import rfc3339
 from monitor.domain.act import Act, Click
+from monitor.domain.company import USUAL_HOURS
 from monitor.domain.exemption import Standing, StoredExemption
 from monitor.domain.finding import Event, EventKind, Finding, FindingStatus
 from monitor.domain.rule import Rule
+from monitor.domain.silence import Silence
+from monitor.line import quiet
 from monitor.line.parts import Parts
 from monitor.store import exemptions, findings, outbox
 from monitor.store.engine import writing
@@ -66,15 +69,24 @@ def clicked(parts: Parts, click: Click) -> str:
         done = _decided(connection, parts, found, click, now)
         if isinstance(done, Event):
             _do(connection, done, parts.rules.by_id, parts.living, now)
+        elif isinstance(done, Silence):
+            quiet.silence(connection, parts, done, now)
+        if not isinstance(done, str):
             return ""
         said = {"act": click.act.value, "by": click.by, "fingerprint": click.fingerprint, "why": done}
         findings.refused(connection, said, now)
         return done
 
 
-def _decided(connection: Connection, parts: Parts, found: Finding | None, click: Click, now: datetime) -> Event | str:
+def _decided(
+    connection: Connection, parts: Parts, found: Finding | None, click: Click, now: datetime
+) -> Event | Silence | str:
     waiting = exemptions.asked(connection, found.id) if found else None
     rule = parts.rules.by_id.get(found.rule) if found else None
+    if click.act is Act.SNOOZE:
+        hours = rule.hours if rule else USUAL_HOURS
+        refusal = acts.refused(found, click)
+        return refusal if refusal or not found else acts.snoozed(found, click, hours, now, parts.zone)
     ways = acts.Ways(parts.zone, parts.second_approver)
     event = acts.done(found, click, rule, waiting, now, ways)
     if isinstance(event, Event):

@@ -53,7 +53,9 @@ class Desk:
 
     def _done(self, press: Press, keys: tuple[str, ...]) -> str:
         assert self._handle is not None
-        filled = press.filled or {}
+        filled = dict(press.filled or {})
+        if filled.get("to"):
+            filled["to"] = self._called(filled["to"])
         return self._handle(
             Click(
                 press.act, press.fingerprint, press.receiver, press.name, (press.key, *keys), self._may(press),
@@ -82,6 +84,15 @@ class Desk:
             log.error("the members of a user group are not known; they may not act", group=group,
                       error=type(error).__name__)  # fmt: skip
             return []
+
+    def _called(self, user: str) -> str:
+        """A person's name and id; the id alone, when Slack does not say the name."""
+        try:
+            found: Any = self._web.users_info(user=user)
+            return f"{found['user']['name']} ({user})"
+        except Exception as error:
+            log.warning("a person's name is not known", user=user, error=type(error).__name__)
+            return user
 
     def tell(self, answer: Answer) -> None:
         """What the person is to read, to that person alone."""

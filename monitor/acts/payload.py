@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from monitor.domain.act import Act
 
 BLOCK = "access_monitor:"  # before the receiver's name, in block_id
-LONGEST = {"reason": 1000, "until": 10, "ticket": 200}
+LONGEST = {"reason": 1000, "until": 10, "ticket": 200, "lasts": 10, "to": 20}
 Payload = dict[str, Any]
 
 
@@ -68,7 +68,8 @@ def _form(payload: Payload) -> Press | None:
 
 def _filled(field: Payload) -> str:
     """What was written or chosen, whatever kind of field it is."""
-    return str(field.get("value") or field.get("selected_date") or "")
+    chosen = (field.get("selected_option") or {}).get("value")
+    return str(field.get("value") or field.get("selected_date") or field.get("selected_user") or chosen or "")
 
 
 def _name(payload: Payload) -> str:
@@ -99,7 +100,22 @@ def _text(name: str, *, multiline: bool = False) -> Payload:
     return {"type": "plain_text_input", "multiline": multiline, "max_length": LONGEST[name]}
 
 
+_LASTS = {"1h": "for an hour", "tomorrow": "until tomorrow morning", "monday": "until next Monday morning",
+          "date": "until the end of a day"}  # fmt: skip
+
+
+def _choice(options: Mapping[str, str]) -> Payload:
+    found = [{"text": _plain(text), "value": value} for value, text in options.items()]
+    return {"type": "static_select", "options": found, "initial_option": found[0]}
+
+
 FORMS: dict[Act, Form] = {
+    Act.ASSIGN: Form("Assign", "Assign it", (_field("to", "To whom?", {"type": "users_select"}),)),
+    Act.SNOOZE: Form("Snooze", "Snooze it", (
+        _field("lasts", "How long?", _choice(_LASTS)),
+        _field("until", "Until the end of which day?", {"type": "datepicker"}, "If chosen above.", optional=True),
+        _field("reason", "Why?", _text("reason")),
+    )),
     Act.FALSE_ALARM: Form(
         "False alarm", "Close it", (_field("reason", "Why is it a false alarm?", _text("reason", multiline=True)),)
     ),

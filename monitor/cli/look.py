@@ -80,7 +80,7 @@ def findings(
         keep = wanted or {FindingStatus.OPEN.value, FindingStatus.ACKNOWLEDGED.value}
         shown = [f for f in rows if f.status.value in keep]
     shown = [f for f in shown if severity is None or f.severity is severity]
-    columns = ["severity", "title", "fingerprint", "due", "status", "verdict", "opened", "source"]
+    columns = ["severity", "title", "fingerprint", "due", "status", "assigned", "verdict", "opened", "source"]
     if everything or FindingStatus.RESOLVED.value in wanted:
         columns.insert(4, "resolution")
     show(
@@ -98,8 +98,8 @@ def _row(found: Finding, fmt: Format) -> dict[str, Any]:
     return {
         "severity": found.severity.value, "status": found.status.value, "verdict": found.verdict.value,
         "resolution": found.resolution.value if found.resolution else None, "title": found.title,
-        "source": found.source, "opened": _day(found.opened_at), "due": _day(found.due_at),
-        "fingerprint": found.fingerprint[:12],
+        "source": found.source, "assigned": found.assigned_to, "opened": _day(found.opened_at),
+        "due": _day(found.due_at), "fingerprint": found.fingerprint[:12],
     }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, datetime, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
 from monitor.decide import exemptions
@@ -12,9 +12,12 @@ from monitor.decide.parse_exemptions import LONGEST_EXEMPTION
 from monitor.decide.present import rfc3339
 from monitor.decide.reconcile import acknowledged
 from monitor.domain.act import Act, Click
+from monitor.domain.company import BusinessHours
 from monitor.domain.exemption import Standing, StoredExemption
 from monitor.domain.finding import Event, EventKind, Finding, FindingStatus, Resolution
+from monitor.domain.matcher import Matcher
 from monitor.domain.rule import Rule, Verdict
+from monitor.domain.silence import Silence
 
 
 class Ways(NamedTuple):
@@ -45,6 +48,7 @@ def done(
         return refusal
     does: dict[Act, Callable[[], Event | str]] = {
         Act.ACKNOWLEDGE: lambda: seen(found, rule, click.by, now),
+        Act.ASSIGN: lambda: assigned(found, click),
         Act.FALSE_ALARM: lambda: false_alarm(found, click.by, click.reason, now),
         Act.EXEMPT: lambda: exempted(found, click, waiting, now, ways),
         Act.APPROVE: lambda: approved(found, click, waiting, now, ways),
@@ -70,6 +74,45 @@ def refused(found: Finding | None, click: Click) -> str:
     return ""
 
 
+def assigned(found: Finding, click: Click) -> Event | str:
+    """Whose work it is from now on. It stays as open as it was."""
+    if not click.to:
+        return "Say to whom."
+    if click.to == found.assigned_to:
+        return f"It is assigned to {click.to} already."
+    return Event(EventKind.ASSIGNED, replace(found, assigned_to=click.to), f"to {click.to}", by=click.by)
+
+
+def snoozed(found: Finding, click: Click, hours: BusinessHours, now: datetime, zone: tzinfo) -> Silence | str:
+    """The silence that is wanted; or why there is none. Mornings are when business hours begin."""
+    if len(click.reason.strip()) < 3:
+        return "Say why, in a few words."
+    ends = _snoozed_until(click, hours, now, zone)
+    if isinstance(ends, str):
+        return ends
+    if found.silenced_until is not None and ends <= found.silenced_until:
+        return f"It is silenced already, until {rfc3339(found.silenced_until)}."
+    matcher = Matcher(fingerprint=(found.fingerprint,))
+    return Silence(matcher, click.by, click.reason.strip(), now, ends, receiver=click.receiver)
+
+
+def _snoozed_until(click: Click, hours: BusinessHours, now: datetime, zone: tzinfo) -> datetime | str:
+    today = now.astimezone(hours.zone).date()
+    match click.lasts:
+        case "1h":
+            return now + timedelta(hours=1)
+        case "tomorrow":
+            return _morning(today + timedelta(days=1), hours)
+        case "monday":
+            return _morning(today + timedelta(days=7 - today.weekday()), hours)
+    last = _last_day(click.until, now.astimezone(zone).date())
+    return last if isinstance(last, str) else exemptions.last_moment(last, zone)
+
+
+def _morning(day: date, hours: BusinessHours) -> datetime:
+    return datetime.combine(day, hours.opens, hours.zone).astimezone(UTC)
+
+
 def false_alarm(found: Finding, by: str, reason: str, now: datetime) -> Event | str:
     """Closed by a person while it holds: it stays closed until it stopped holding once."""
     if not reason.strip():
@@ -86,15 +129,20 @@ def asked_for(click: Click, today: date) -> Asked | str:
     reason = click.reason.strip()
     if len(reason) < 3:
         return "Say why it is let be, in a few words."
+    until = _last_day(click.until, today)
+    return until if isinstance(until, str) else Asked(until, reason, click.ticket.strip())
+
+
+def _last_day(text: str, today: date) -> date | str:
     try:
-        until = date.fromisoformat(click.until)
+        until = date.fromisoformat(text)
     except ValueError:
         return "Say until when: its last day."
     if until < today:
         return f"{until} is over already. Choose today or a later day."
     if until - today > LONGEST_EXEMPTION:
-        return f"{until} is too far ahead: an exemption lasts a year at most, and is then looked at again."
-    return Asked(until, reason, click.ticket.strip())
+        return f"{until} is too far ahead: choose a day within a year. Then it is looked at again."
+    return until
 
 
 def exempted(found: Finding, click: Click, waiting: StoredExemption | None, now: datetime, ways: Ways) -> Event | str:

@@ -28,7 +28,7 @@ from monitor.deliver import blocks
 from monitor.deliver.attachment import rows
 from monitor.deliver.clean import folded, header, lines, one_line, shortened
 from monitor.deliver.samples import samples
-from monitor.deliver.wording import FILTERS, Lines
+from monitor.deliver.wording import FILTERS, Lines, Mention
 from monitor.domain.message import ABOUT_A_FINDING, Notification, Reason
 from monitor.errors import TemplateFault
 
@@ -40,6 +40,8 @@ T = TypeVar("T")
 
 def for_slack(value: Any) -> str:
     """Escaped for Slack's three characters, then for a place inside a JSON string."""
+    if isinstance(value, Mention):
+        return str(value)
     text = _cleaned(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return json.dumps(text, ensure_ascii=False)[1:-1]
 

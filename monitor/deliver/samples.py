@@ -212,6 +212,8 @@ def samples() -> Iterator[Notification]:
     yield sample(Reason.UPDATED, finding=asked, happened="exemption asked by dana@example.test")
     given = exempt | {"exemption": leave | {"standing": "approved", "ticket": None}}
     yield sample(Reason.UPDATED, finding=given, happened="exempted by dana@example.test")
+    mine = ACKNOWLEDGED | {"assigned_to": "bob (U0BOB00001)"}
+    yield sample(Reason.UPDATED, finding=mine, happened="assigned by dana@example.test: to bob (U0BOB00001)")
     yield sample(Reason.UPDATED, finding=RESOLVED, happened="gone")
     yield sample(Reason.RESOLVED, finding=RESOLVED | {"resolution": "gone", "resolution_detail": None, "owner": ""})
     nothing = "0 findings existed in acme-school before we looked"

@@ -16,6 +16,7 @@ SCOPES = {
     "channels:read": "a channel's name, and whether the app is in it",
     "groups:read": "the same of private channels",
     "usergroups:read": "who may press buttons, when `actors` names a user group",
+    "users:read": "the name of the person to whom a finding is assigned; without it the id",
     "files:write": "the whole list of a long message as CSV",
 }
 _SCOPE_ADVICE = "add it under OAuth & Permissions (or take deploy/slack-app.yaml) and install the app again"

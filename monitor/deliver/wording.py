@@ -21,6 +21,16 @@ class Lines(str):
     """A text whose line breaks are meant."""
 
 
+class Mention(str):
+    """A person in Slack, as Slack writes one: it is not escaped, and holds nothing but an id."""
+
+
+def mention(person: Any) -> str:
+    """Whoever is named by an id of Slack's, alone or in brackets at the end; anybody else by name."""
+    found = re.fullmatch(r"(?:.* \()?([UW][A-Z0-9]{7,})\)?", str(person), re.DOTALL)
+    return Mention(f"<@{found[1]}>") if found else one_line(str(person))
+
+
 def mark(severity: Any) -> str:
     return MARKS.get(str(severity), str(severity).upper())
 
@@ -167,6 +177,7 @@ def plural(number: Any, one: str, many: str | None = None) -> str:
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
+    "mention": mention,
     "mark": mark, "colour": colour, "time": time, "duration": duration, "ago": ago, "value": value, "who": who,
     "about": about, "cut": cut, "lines": kept_lines, "indented": indented, "code": code, "framework": framework,
     "plural": plural, "change": change, "seen": seen, "flowing": flowing, "steps": steps, "sentence": sentence,

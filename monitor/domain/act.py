@@ -12,6 +12,8 @@ class Act(StrEnum):
     EXEMPT = "exempt"
     APPROVE = "approve"  # of an exemption that another person asked for
     REFUSE = "refuse"
+    ASSIGN = "assign"
+    SNOOZE = "snooze"
     FALSE_ALARM = "false_alarm"
     HISTORY = "history"
 
@@ -29,6 +31,8 @@ class Click(NamedTuple):
     user: str = ""  # the person's id, which does not change with the name
     until: str = ""  # a date, as the form gave it
     ticket: str = ""
+    lasts: str = ""  # how long, of what the form offers
+    to: str = ""  # another person
 
 
 class Inbox(Protocol):

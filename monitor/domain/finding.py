@@ -89,6 +89,7 @@ class EventKind(StrEnum):
     EDITED = "edited"  # its rule's severity or owner was edited
     ACKNOWLEDGED = "acknowledged"
     FALSE_ALARM = "false_alarm"
+    ASSIGNED = "assigned"
     SILENCED = "silenced"  # muted, or muted until another time
     SILENCE_ENDED = "silence_ended"
     EXEMPTION_ASKED = "exemption_asked"  # waits for a second person

@@ -152,6 +152,7 @@ _MOVES: dict[EventKind, tuple[str, ...]] = {
     EventKind.RESOLVED: (*_CLOSED, "verdict"),
     EventKind.ACKNOWLEDGED: (*_CLOSED, "acknowledged_at", "acknowledged_by"),
     EventKind.FALSE_ALARM: _CLOSED,
+    EventKind.ASSIGNED: ("assigned_to",),
     EventKind.SILENCED: ("silenced_until",),
     EventKind.SILENCE_ENDED: ("silenced_until",),
     EventKind.EXEMPTION_ASKED: _EXEMPTED,

@@ -6,7 +6,7 @@ import json
 import queue
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from slack_sdk.socket_mode.response import SocketModeResponse
 
 from monitor.acting import clicked
 from monitor.acts.desk import Desk
-from monitor.acts.payload import BLOCK, Press, form, pressed
+from monitor.acts.payload import BLOCK, FORMS, Press, form, pressed
 from monitor.acts.socket import Socket
 from monitor.config import load
 from monitor.deliver.slack_http import Web
+from monitor.deliver.wording import Mention, mention
 from monitor.domain.act import Act, Click
 from monitor.domain.finding import Event, EventKind, FindingStatus, Resolution
 from monitor.domain.rule import Verdict
@@ -33,6 +34,7 @@ from tests.peers.slack import CHANNEL, SlackPeer, error
 
 ANN, BOB, EVE = "U0ANN00001", "U0BOB00001", "U0EVE00001"
 MARK = "f"
+ALWAYS = ["assign", "snooze", "false_alarm", "history"]  # offered while a finding is open
 
 
 class Buttons(Told):
@@ -64,9 +66,12 @@ class Buttons(Told):
             "channel": {"id": CHANNEL}, "actions": [action],
         }, acked)  # fmt: skip
 
-    def submit(self, reason: str | None, user: str = ANN, envelope: str = "e2", until: str | None = None) -> None:
+    def submit(
+        self, reason: str | None, user: str = ANN, envelope: str = "e2", until: str | None = None,
+        more: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         """Fills in the form that was opened last."""
-        values = {"reason": {"reason": {"value": reason}}}
+        values: dict[str, Any] = {"reason": {"reason": {"value": reason}}} | (more or {})
         if until is not None:
             values |= {"until": {"until": {"selected_date": until}}, "ticket": {"ticket": {"value": "IT-12"}}}
         view = self.slack.views[-1] | {"id": f"V{len(self.slack.views)}", "state": {"values": values}}
@@ -140,12 +145,12 @@ def test_acknowledged(wired: Buttons) -> None:
     """The message says by whom, and offers it no more; the record has the name."""
     buttons = wired
     buttons("opened")
-    assert actions(buttons.only) == ["acknowledge", "exempt", "false_alarm", "history"]
+    assert actions(buttons.only) == ["acknowledge", "exempt", *ALWAYS]
     buttons.press("acknowledge", ANN)
     buttons.deliver()
     assert buttons.finding().status is FindingStatus.ACKNOWLEDGED
     assert f"acknowledged by ann ({ANN})" in json.dumps(buttons.only["blocks"])
-    assert actions(buttons.only) == ["exempt", "false_alarm", "history"]
+    assert actions(buttons.only) == ["exempt", *ALWAYS]
     assert [b["by"] for b in buttons.record("finding.acknowledged")] == [f"ann ({ANN})"]
     assert [e.message for e in SCHEMA.iter_errors({k: buttons.only[k] for k in ("channel", "text", "blocks")})] == []
 
@@ -184,12 +189,6 @@ def test_a_reason_of_blanks(buttons: Buttons) -> None:
     assert buttons.finding().resolution is Resolution.FALSE_ALARM, "the same form, filled in once more"
 
 
-def test_the_form_is_one_of_slacks() -> None:
-    press = Press(Act.FALSE_ALARM, "f" * 32, "r" * 63, ANN, "ann", CHANNEL, "k")
-    View(**form(press)).validate_json()
-    assert len(form(press)["private_metadata"]) < 3000
-
-
 class TestExempt:
     def ask(self, buttons: Buttons, until: str = "2026-03-31", user: str = ANN, envelope: str = "e2") -> None:
         buttons.press("exempt", user, f"p-{envelope}", envelope)
@@ -212,13 +211,13 @@ class TestExempt:
         said = json.dumps(buttons.only["blocks"], ensure_ascii=False)
         assert "exempt until 1 Apr 2026" in said
         assert f"ann ({ANN}) (IT-12): Hands over the school" in said
-        assert actions(buttons.only) == ["acknowledge", "false_alarm", "history"]
+        assert actions(buttons.only) == ["acknowledge", *ALWAYS]
         (row,) = buttons.record("exemption.approved")
         assert (row["until"], row["ticket"], row["by"]) == ("2026-03-31", "IT-12", f"ann ({ANN})")
         assert [r["by"] for r in buttons.record("finding.exempted")] == [f"ann ({ANN})"]
 
     @pytest.mark.parametrize(
-        ("until", "said"), [("2026-02-28", "over already"), ("2027-03-03", "a year at most"), ("soon", "until when")]
+        ("until", "said"), [("2026-02-28", "over already"), ("2027-03-03", "within a year"), ("soon", "until when")]
     )
     def test_a_date_that_cannot_be(self, buttons: Buttons, until: str, said: str) -> None:
         """Said in the form, which stays open: filled in once more, it is done."""
@@ -238,7 +237,7 @@ class TestExempt:
         buttons.deliver()
         assert buttons.finding().verdict is Verdict.FINDING
         assert f"ann ({ANN}) asks for an exemption until 2026-03-31" in json.dumps(buttons.only["blocks"])
-        assert actions(buttons.only) == ["acknowledge", "approve", "refuse", "false_alarm", "history"]
+        assert actions(buttons.only) == ["acknowledge", "approve", "refuse", *ALWAYS]
         buttons.press("approve", ANN, "e3", "3.3")
         assert "another person" in slack.whispers[-1][1]
         self.ask(buttons, user=BOB, envelope="e4")
@@ -277,6 +276,103 @@ class TestExempt:
             findings.apply(connection, [edited], 1, 1, buttons.post.clock.now())
         found = buttons.finding()
         assert (found.owner, found.status) == ("another@example.test", FindingStatus.ACKNOWLEDGED)
+
+
+class TestAssign:
+    def assign(self, buttons: Buttons, to: str = BOB) -> None:
+        buttons.press("assign", ANN)
+        wait_for(buttons.slack.views)
+        buttons.submit(None, more={"to": {"to": {"selected_user": to}}})
+
+    def test_to_somebody(self, buttons: Buttons) -> None:
+        """Kept by name and id; the message names the person, and the thread calls them."""
+        buttons("opened")
+        self.assign(buttons)
+        buttons.deliver()
+        assert buttons.finding().assigned_to == f"bob ({BOB})"
+        assert f"*Assigned to:* <@{BOB}>" in json.dumps(buttons.only["blocks"])
+        assert f"assigned by ann ({ANN}): to bob ({BOB}) · <@{BOB}>" in buttons.lines()[-1]
+        assert [r["detail"] for r in buttons.record("finding.assigned")] == [f"to bob ({BOB})"]
+
+    def test_without_the_scope_for_names(self, buttons: Buttons) -> None:
+        buttons("opened")
+        buttons.slack.fails("users.info", error("missing_scope"))
+        self.assign(buttons)
+        assert buttons.finding().assigned_to == BOB
+
+    def test_to_nobody(self, buttons: Buttons) -> None:
+        buttons("opened")
+        self.assign(buttons, "")
+        assert buttons.refusals == [{"to": "Say to whom."}]
+
+    @pytest.mark.parametrize(
+        ("person", "shown"),
+        [("<!channel>", "<!channel>"), ("x> (U0BOB00001)", "<@U0BOB00001>"), ("(U0B>)", "(U0B>)"), ("U1", "U1")],
+    )
+    def test_only_an_id_is_a_mention(self, person: str, shown: str) -> None:
+        """What is no id of a person is text, and is escaped as that."""
+        assert (mention(person), isinstance(mention(person), Mention)) == (shown, "<@" in shown)
+
+
+class TestSnooze:
+    """The clock stands at Sunday, 1 March 2026."""
+
+    def snooze(self, buttons: Buttons, lasts: str, until: str = "") -> None:
+        buttons.press("snooze", ANN)
+        wait_for(buttons.slack.views)
+        more = {"lasts": {"lasts": {"selected_option": {"value": lasts}}}}
+        buttons.submit("Is being looked at", until=until, more=more)
+
+    @pytest.mark.parametrize(
+        ("lasts", "until", "ends"),
+        [
+            ("tomorrow", "", datetime(2026, 3, 2, 9, tzinfo=UTC)), ("monday", "", datetime(2026, 3, 2, 9, tzinfo=UTC)),
+            ("date", "2026-03-04", datetime(2026, 3, 5, tzinfo=UTC)),
+        ],
+    )  # fmt: skip
+    def test_until(self, buttons: Buttons, lasts: str, until: str, ends: datetime) -> None:
+        """A silence of this finding alone, whose author and reason are known; the message says until when."""
+        buttons("opened")
+        self.snooze(buttons, lasts, until)
+        buttons.deliver()
+        found = buttons.finding()
+        assert (found.status, found.silenced_until) == (FindingStatus.OPEN, ends)
+        assert f"silenced until {ends.day} Mar 2026" in json.dumps(buttons.only["blocks"])
+        (row,) = buttons.record("silence.added")
+        assert (row["by"], row["reason"], row["matcher"]) == (
+            f"ann ({ANN})", "Is being looked at", {"fingerprint": [MARK]},
+        )  # fmt: skip
+
+    def test_for_an_hour(self, buttons: Buttons) -> None:
+        buttons("opened")
+        now = buttons.post.clock.now()
+        self.snooze(buttons, "1h")
+        assert buttons.finding().silenced_until == now + timedelta(hours=1)
+
+    def test_longer_already(self, buttons: Buttons) -> None:
+        """A shorter one would end before the longer one does."""
+        buttons("opened")
+        self.snooze(buttons, "date", "2026-03-04")
+        self.snooze_again(buttons)
+        assert "silenced already" in buttons.refusals[0]["lasts"]
+
+    def snooze_again(self, buttons: Buttons) -> None:
+        buttons.press("snooze", ANN, "e7", "7.7")
+        more = {"lasts": {"lasts": {"selected_option": {"value": "1h"}}}}
+        buttons.submit("Is being looked at", envelope="e8", until="", more=more)
+
+    def test_a_day_that_is_none(self, buttons: Buttons) -> None:
+        buttons("opened")
+        self.snooze(buttons, "date")
+        assert buttons.refusals == [{"lasts": "Say until when: its last day."}]
+        assert buttons.finding().silenced_until is None
+
+
+@pytest.mark.parametrize("act", FORMS)
+def test_every_form_is_one_of_slacks(act: Act) -> None:
+    press = Press(act, "f" * 32, "r" * 63, ANN, "ann", CHANNEL, "k")
+    View(**form(press)).validate_json()
+    assert len(form(press)["private_metadata"]) < 3000
 
 
 @pytest.mark.parametrize("again", [{"ts": "2.2"}, {"envelope": "e9"}, {}], ids=["envelope", "action", "both"])

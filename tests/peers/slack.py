@@ -33,6 +33,7 @@ NEEDS: dict[str, set[str]] = {
     "conversations.open": {"im:write"},
     "chat.postEphemeral": {"chat:write"},
     "usergroups.users.list": {"usergroups:read"},
+    "users.info": {"users:read"},
     "files.getUploadURLExternal": {"files:write"},
     "files.completeUploadExternal": {"files:write"},
 }
@@ -141,6 +142,7 @@ class SlackPeer:
             "chat.postEphemeral": self._whisper,
             "apps.connections.open": lambda _: {"ok": True, "url": f"{self.root.replace('http', 'ws')}/socket"},
             "views.open": self._view,
+            "users.info": lambda asked: {"ok": True, "user": {"name": asked["user"][2:5].lower()}},
             "usergroups.users.list": lambda asked: {"ok": True, "users": self.groups.get(asked["usergroup"], [])},
             "conversations.replies": self._replies,
             "conversations.history": self._history,
