@@ -29,7 +29,7 @@ from monitor.domain.reading import (
     ScopeEnded,
 )
 from monitor.domain.snapshot import Snapshot
-from monitor.line import quiet
+from monitor.line import keeping, quiet
 from monitor.line.doubt import Acceptance, Doubt, decided, quarantine
 from monitor.line.finding import find
 from monitor.line.judging import judge_all
@@ -125,6 +125,7 @@ def _cycle(parts: Parts, name: str, acceptance: Acceptance | None, lane: Lane) -
     trail = Trail(None)
     try:
         trail = open_trail(parts, watched, staging)
+        keeping.open_archive(parts, watched, staging)
         poll(watched.of(lane), staging, trail, parts)
         result = record_what_was_read(parts, watched, staging, acceptance)
         trail.end(keep=to_go_on(staging, watched.of(lane)))
@@ -158,22 +159,25 @@ def _concluded(parts: Parts, watched: Watched, staging: Staging, acceptance: Acc
     parts.at("route")
     snapshot_id = record(
         parts.engine, staging, settled, snapshot, events, notes, rules=parts.rules,
-        version=__version__, reader=watched.reader, at=parts.at, beside=_beside(parts, staging, snapshot, doubt),
+        version=__version__, reader=watched.reader, at=parts.at,
+        beside=_beside(parts, watched, staging, snapshot, doubt),
     )  # fmt: skip
     if staging.lane is Lane.FULL:
         aside.sweep(parts.engine, parts.staging_folder, source_mark(watched.source.name))
+    keeping.sweep(parts, watched, staging)
     changes = staging.db.execute("SELECT count(*) FROM changes").fetchone()[0]
     return CycleResult(snapshot_id, snapshot, changes, events, len(notes), judged.unknown, tuple(judged.errors))
 
 
-def _beside(parts: Parts, staging: Staging, snapshot: Snapshot, doubt: Doubt) -> Callable[[Connection, int], None]:
-    write = decided(parts, staging, snapshot, doubt)
-
-    def both(connection: Connection, snapshot_id: int) -> None:
-        write(connection, snapshot_id)
-        quiet.settle(connection, parts, staging.now, staging.source_id)
-
-    return both
+def _beside(
+    parts: Parts, watched: Watched, staging: Staging, snapshot: Snapshot, doubt: Doubt
+) -> tuple[Callable[[Connection, int], None], ...]:
+    """What is written in the same transaction as the snapshot."""
+    return (
+        decided(parts, staging, snapshot, doubt),
+        lambda connection, _: quiet.settle(connection, parts, staging.now, staging.source_id),
+        keeping.kept(parts, watched, staging, snapshot),
+    )
 
 
 def _log(result: CycleResult) -> None:

@@ -254,14 +254,28 @@ def snapshots(
     source: SourceOption = None,
     limit: Annotated[int | None, typer.Option(help="Only the newest N.")] = None,
     proof: Annotated[int | None, typer.Option(help="The proof and the scopes of one snapshot.")] = None,
+    pages: Annotated[int | None, typer.Option(help="The raw pages of one snapshot.")] = None,
+    page: Annotated[int | None, typer.Option(help="With --pages: print the body of this page.")] = None,
+    verify: Annotated[int | None, typer.Option(help="Check the raw pages of one snapshot against the ledger.")] = None,
 ) -> None:
     """What each poll saw: outcome, counts, and the proof."""
+    from monitor.cli import pages as raw
     from monitor.store import queries
 
     engine = _database(config_of(context))
+    if page is not None and pages is None:
+        raise ConfigError(["--page: say of which snapshot, with --pages ID"])
     if proof is not None:
         _proof(engine, proof, fmt)
-        return
+    elif pages is not None:
+        raw.list_pages(config_of(context), engine, pages, page, fmt)
+    elif verify is not None:
+        raw.verify(config_of(context), engine, verify)
+    else:
+        _all_of(queries.snapshots(engine, source, limit), fmt)
+
+
+def _all_of(rows: list[dict[str, Any]], fmt: Format) -> None:
     keys = (
         "id", "source", "lane", "outcome", "started_at", "finished_at", "accounts", "roles", "groups", "grants",
         "requests", "pages", "digest", "error",
@@ -269,7 +283,6 @@ def snapshots(
     columns = (
         "id", "source", "lane", "outcome", "started_at", "error", "accounts", "grants", "groups", "roles", "requests",
     )  # fmt: skip
-    rows = queries.snapshots(engine, source, limit)
     show(
         ({k: r[k] for k in keys} for r in rows),
         fmt,

@@ -77,6 +77,7 @@ class LearnWorldsSource(WatchedSource):
     members_every: Interval | None = None
     role_details_every: Interval | None = None
     resume_within: Duration = timedelta(hours=1)
+    raw_pages: Interval | None = None
     caps: CapsConfig = CapsConfig()
     confirm_limit: Annotated[Int, Field(ge=0, le=10000)] = 200
 
@@ -197,6 +198,7 @@ class TrutoSource(WatchedSource):
     fields: list[str] = ["company"]
     members: Bool = True
     role_details: Bool = False
+    raw_pages: Interval | None = None
     caps: CapsConfig = CapsConfig()
     confirm_limit: Annotated[Int, Field(ge=0, le=10000)] = 200
 
@@ -221,6 +223,7 @@ class ScimSource(WatchedSource):
     levels: dict[str, str] = {}
     fields: list[str] = []
     groups: Bool = True
+    raw_pages: Interval | None = None
     confirm_limit: Annotated[Int, Field(ge=0, le=10000)] = 200
 
 

@@ -176,6 +176,12 @@ class Resumed(NamedTuple):
     groups: list[Group]
 
 
+class KeepPage(Protocol):
+    def __call__(self, asked: str, body: bytes | None, digest: bytes) -> None:
+        """Takes a page as it came into the archive of this poll; without a body only its digest."""
+        ...
+
+
 class Recall(Protocol):
     """What a source may ask about earlier polls, so that it need not decode what it saw before."""
 
@@ -205,6 +211,10 @@ class Recall(Protocol):
 
     def earlier_part(self) -> Resumed | None:
         """What was read before this poll was cut off, if it was."""
+        return None
+
+    def keep_page(self) -> KeepPage | None:
+        """Where raw pages go, if they are kept."""
         return None
 
     def in_the_lane(self, levels: Collection[str]) -> set[str]:

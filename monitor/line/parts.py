@@ -46,6 +46,7 @@ class Watched:
     slow: Mapping[str, float] = field(default_factory=dict)  # families of scopes with an interval of their own
     blind_after: float | None = None  # seconds without a whole poll; None: four intervals
     resume_within: float = 3600.0  # seconds after which a poll that was cut off is begun anew
+    raw_pages: float | None = None  # seconds for which the answers are kept as they came
     asks: str = ""  # digest of the settings that decide what is asked for
 
     @property

@@ -26,6 +26,7 @@ from monitor.domain.reading import (
     Batch,
     Clock,
     GroupsRead,
+    KeepPage,
     Lane,
     PageRead,
     Progress,
@@ -116,7 +117,7 @@ class LearnWorlds:
         parts = urlsplit(self._url)
         endpoint = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{API}"
         self.proof = Proof(endpoint=endpoint, filters=dict(EVEN_SUSPENDED))
-        with self._reader(self.proof) as reader:
+        with self._reader(self.proof, recall.keep_page()) as reader:
             reading = self._reading()(reader, recall, self._settings)
             reading.goes_on = self.resumes
             yield from reading.all()
@@ -153,12 +154,13 @@ class LearnWorlds:
         return None
 
     @contextmanager
-    def _reader(self, proof: Proof) -> Iterator[Reader]:
+    def _reader(self, proof: Proof, keep: KeepPage | None = None) -> Iterator[Reader]:
         pool = self._pool(self._ahead) if self._ahead > 1 else Inline()
         with open_client(self._transport, {"Lw-Client": self._client_id}) as client:
             reader = Reader(
                 client, self._gate, self._clock, proof,
                 base=self._url + API, credentials=self._credentials, pool=pool, ahead=self._ahead, caps=self._caps,
+                keep=keep,
             )  # fmt: skip
             try:
                 yield reader

@@ -19,6 +19,7 @@ from monitor.domain.reading import (
     Clock,
     DetailsRead,
     GroupsRead,
+    KeepPage,
     MembersRead,
     Progress,
     Proof,
@@ -101,7 +102,7 @@ class Scim:
 
     def read(self, recall: Recall) -> Iterator[Batch]:
         self.proof = Proof(endpoint=self._url)
-        with self._reader(self.proof) as reader:
+        with self._reader(self.proof, recall.keep_page()) as reader:
             yield from _Reading(reader, recall, self._settings).all()
 
     def check(self) -> str | None:
@@ -114,10 +115,17 @@ class Scim:
         return None
 
     @contextmanager
-    def _reader(self, proof: Proof) -> Iterator[Reader]:
+    def _reader(self, proof: Proof, keep: KeepPage | None = None) -> Iterator[Reader]:
         with open_client(self._transport, {"Accept": "application/scim+json, application/json"}) as client:
             reader = Reader(
-                client, self._gate, self._clock, proof, base=self._url, credentials=self._token, explain=self._explain
+                client,
+                self._gate,
+                self._clock,
+                proof,
+                base=self._url,
+                credentials=self._token,
+                explain=self._explain,
+                keep=keep,
             )
             try:
                 yield reader

@@ -25,6 +25,7 @@ from monitor.domain.reading import (
     Batch,
     Clock,
     GroupsRead,
+    KeepPage,
     Outcome,
     Progress,
     Proof,
@@ -118,7 +119,7 @@ class Truto:
     def read(self, recall: Recall) -> Iterator[Batch]:
         way = self._way()
         self.proof = Proof(endpoint=self._url + way.endpoint)
-        with self._reader(self.proof) as reader:
+        with self._reader(self.proof, recall.keep_page()) as reader:
             yield from _Reading(reader, recall, self._settings, way).all()
 
     def check(self) -> str | None:
@@ -136,7 +137,7 @@ class Truto:
         return Unified(account) if self._api == "unified" else Proxy(account)
 
     @contextmanager
-    def _reader(self, proof: Proof) -> Iterator[Reader]:
+    def _reader(self, proof: Proof, keep: KeepPage | None = None) -> Iterator[Reader]:
         pool = self._pool(self._ahead) if self._ahead > 1 else Inline()
         accept = {"Accept": "application/json, text/event-stream"} if self._api == "mcp" else {}
         with open_client(self._transport, accept) as client:
@@ -145,6 +146,7 @@ class Truto:
             reader = Reader(
                 client, self._gate, self._clock, proof, base=self._url, credentials=self._token,
                 explain=self._token.explain, pool=pool, ahead=self._ahead, caps=self._caps,
+                keep=keep,
             )  # fmt: skip
             try:
                 yield reader

@@ -46,9 +46,9 @@ def record(
     version: str,
     reader: str,
     at: Callable[[str], None],
-    beside: Callable[[Connection, int], None] = lambda _connection, _snapshot_id: None,
+    beside: Sequence[Callable[[Connection, int], None]] = (),
 ) -> int:
-    """Returns the id of the snapshot. `beside` writes what else belongs into the same transaction.
+    """Returns the id of the snapshot. `beside`: what else is written in the same transaction.
 
     Raises StoreError and leaves the database as it was.
     """
@@ -72,7 +72,8 @@ def record(
         ids = findings.apply(connection, events, staging.source_id, snapshot_id, snapshot.finished_at)
         at("record: findings written")
         outbox.put(connection, [(note, ids.get(mark or "")) for note, mark in notes], snapshot_id)
-        beside(connection, snapshot_id)
+        for write in beside:
+            write(connection, snapshot_id)
         at("record: before commit")
     at("record: after commit")
     return snapshot_id

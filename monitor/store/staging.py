@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
@@ -24,6 +24,7 @@ from monitor.domain.reading import (
     Batch,
     DetailsRead,
     GroupsRead,
+    KeepPage,
     Lane,
     MembersRead,
     Outcome,
@@ -35,6 +36,9 @@ from monitor.domain.reading import (
     SeenAccount,
 )
 from monitor.store.tables import EPOCH, MICROSECOND, AccountRow, ActivityRow, micros
+
+if TYPE_CHECKING:
+    from monitor.store.pages import Archive
 
 SEEN = Account._fields[1:]  # the columns that an account brings along, besides its id
 HISTORY = History._fields
@@ -97,6 +101,7 @@ class Staging:
         self.forget = forget
         self.lane, self.later = lane, frozenset(later)
         self.left_out: set[str] = set()  # scopes that were asked for and are not due
+        self.archive: Archive | None = None  # of raw pages, where they are kept
         self.start()
 
     def start(self, known: set[bytes] | None = None) -> None:
@@ -210,6 +215,9 @@ class Staging:
             (self.source_id,),
         )
         return [Role(r[0], r[1], r[2], r[3], None if r[4] is None else bool(r[4])) for r in rows]
+
+    def keep_page(self) -> KeepPage | None:
+        return None if self.archive is None else self.archive.add
 
     def in_the_lane(self, levels: Collection[str]) -> set[str]:
         rows = self.db.execute(

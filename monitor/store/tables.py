@@ -114,6 +114,19 @@ class QuarantineRow(SQLModel, table=True):
     applied_as: int | None = Field(default=None, foreign_key="snapshots.id")
 
 
+class RawPagesRow(SQLModel, table=True):
+    """The answers of a snapshot as they came lie in a file beside the database until they are swept."""
+
+    __tablename__ = "raw_pages"
+    __table_args__ = (Index("ix_raw_pages_kept", "keep_until", **where(text("swept_at IS NULL"))),)
+    snapshot_id: int = Field(primary_key=True, foreign_key="snapshots.id")
+    source_id: int = Field(foreign_key="sources.id")
+    pages: int
+    bytes: int
+    keep_until: datetime = at()
+    swept_at: datetime | None = at(null=True)
+
+
 class RuleSetRow(SQLModel, table=True):
     """The texts of a rule set that a snapshot was judged by."""
 

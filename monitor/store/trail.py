@@ -1,15 +1,13 @@
 """What one poll has read so far, written down as it comes: a poll that was cut off goes on where this ends.
 
-A file of frames, one after the other: length, checksum, body. What a kill or a power cut left half-written is not
-taken, nor what follows it. Only what was read is here; what it changes is found anew.
+A file of frames: what a kill or a power cut left half-written is not taken, nor what follows it. Only what was read is
+here; what it changes is found anew.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import zlib
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, get_args
@@ -18,11 +16,10 @@ import msgspec
 
 from monitor.domain.reading import Batch, Outcome, PageRead, Resumed, ScopeEnded
 from monitor.errors import StoreError
+from monitor.store.frames import framed, whole_frames
 from monitor.store.staging import Staging
 
 KINDS: dict[str, type] = {kind.__name__: kind for kind in get_args(Batch)}
-HEAD = 8  # length and checksum, four bytes each
-LONGEST = 256 * 1024 * 1024
 _encode, _decode = msgspec.msgpack.encode, msgspec.msgpack.decode
 
 
@@ -70,7 +67,7 @@ class Trail:
     def _write(self, body: bytes) -> None:
         assert self._file is not None
         try:
-            self._file.write(len(body).to_bytes(4, "little") + zlib.crc32(body).to_bytes(4, "little") + body)
+            self._file.write(framed(body))
         except OSError:  # the disk is full: a poll that cannot be resumed is still a poll
             with contextlib.suppress(OSError):
                 self.end()
@@ -92,7 +89,7 @@ def take_up(path: Path, mark: str, staging: Staging, now: datetime, within: time
     if found is None or found.beginning.mark != mark or now - found.newest > within:
         return None
     pages: dict[str, PageRead] = {}
-    for end, body in _frames(path):
+    for end, body in whole_frames(path):
         if end == found.begins:
             continue
         frame = _decode(body, type=Frame)
@@ -119,7 +116,7 @@ def _usable(path: Path) -> _Usable | None:
     """Up to the end of a page or of a scope: what came after it is asked for again."""
     safe, beginning, found = (PageRead.__name__, ScopeEnded.__name__), None, None
     with contextlib.suppress(OSError, msgspec.DecodeError):
-        for end, body in _frames(path):
+        for end, body in whole_frames(path):
             if beginning is None:
                 beginning, begins = _decode(body, type=Beginning), end
                 continue
@@ -127,19 +124,6 @@ def _usable(path: Path) -> _Usable | None:
             if frame.kind in safe:
                 found = _Usable(beginning, begins, end, frame.at)
     return found
-
-
-def _frames(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Whole frames, each with the place where it ends."""
-    end = 0
-    with path.open("rb") as file:
-        while len(head := file.read(HEAD)) == HEAD:
-            length, checksum = int.from_bytes(head[:4], "little"), int.from_bytes(head[4:], "little")
-            body = file.read(length) if 0 < length <= LONGEST else b""
-            if len(body) != length or not body or zlib.crc32(body) != checksum:
-                return
-            end += HEAD + length
-            yield end, body
 
 
 def _resumed(staging: Staging, beginning: Beginning, pages: dict[str, PageRead]) -> Resumed:

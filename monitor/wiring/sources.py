@@ -46,7 +46,7 @@ def watched(
     """
     built = Unread(source.name) if unread else _built(config, source, key, clock, progress, folder)
     decides = repr((_decides(source), sorted(source.privileged_roles), READERS[source.kind]))
-    fast_every = getattr(source, "fast_every", None)
+    fast_every, raw_pages = getattr(source, "fast_every", None), getattr(source, "raw_pages", None)
     return Watched(
         built, source.kind, source.every.total_seconds(),
         hashlib.sha256(decides.encode()).hexdigest()[:16], source.admin_limit,
@@ -57,13 +57,13 @@ def watched(
         has_flags=source.kind in ("learnworlds", "truto"),
         blind_after=source.blind_after.total_seconds() if source.blind_after else None,
         resume_within=getattr(source, "resume_within", timedelta(0)).total_seconds(), asks=_asks(source),
-        matching=matching(config, source),
+        matching=matching(config, source), raw_pages=raw_pages.total_seconds() if raw_pages else None,
     )  # fmt: skip
 
 
 def _asks(source: SourceConfig) -> str:
     """Digest of the settings that decide what is asked for, and of whom."""
-    decides = [getattr(source, n, None) for n in ("url", "client_id", "members", "role_details", "seats")]
+    decides = [getattr(source, n, None) for n in ("url", "client_id", "members", "role_details", "seats", "raw_pages")]
     return hashlib.sha256(repr(decides).encode()).hexdigest()[:16]
 
 

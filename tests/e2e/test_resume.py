@@ -9,7 +9,7 @@ import pytest
 from monitor.cli.clock import SystemClock
 from monitor.domain.reading import Outcome
 from monitor.simulator import School, SchoolServer
-from monitor.store.trail import HEAD
+from monitor.store.frames import HEAD
 from tests.peers.watch import CONFIG, VirtualClock, Watch, watched
 
 USERS = 1300  # seven pages

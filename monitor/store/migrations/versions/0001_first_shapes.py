@@ -501,6 +501,26 @@ def upgrade() -> None:
         postgresql_where=sa.text("state <> 'over'"),
     )
     op.create_table(
+        "raw_pages",
+        sa.Column("snapshot_id", sa.Integer(), nullable=False),
+        sa.Column("source_id", sa.Integer(), nullable=False),
+        sa.Column("pages", sa.Integer(), nullable=False),
+        sa.Column("bytes", sa.Integer(), nullable=False),
+        sa.Column("keep_until", sa.BigInteger(), nullable=False),
+        sa.Column("swept_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"], name=op.f("fk_raw_pages_snapshot_id")),
+        sa.ForeignKeyConstraint(["source_id"], ["sources.id"], name=op.f("fk_raw_pages_source_id")),
+        sa.PrimaryKeyConstraint("snapshot_id", name=op.f("pk_raw_pages")),
+    )
+    op.create_index(
+        "ix_raw_pages_kept",
+        "raw_pages",
+        ["keep_until"],
+        unique=False,
+        sqlite_where=sa.text("swept_at IS NULL"),
+        postgresql_where=sa.text("swept_at IS NULL"),
+    )
+    op.create_table(
         "deliveries",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("outbox_id", sa.String(), nullable=False),
