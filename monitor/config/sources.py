@@ -76,6 +76,7 @@ class LearnWorldsSource(WatchedSource):
     fast_every: Interval | None = None
     members_every: Interval | None = None
     role_details_every: Interval | None = None
+    seats_every: Interval | None = None
     resume_within: Duration = timedelta(hours=1)
     raw_pages: Interval | None = None
     caps: CapsConfig = CapsConfig()

@@ -11,8 +11,8 @@ from monitor.domain.rule import Rule, RuleStatus, Verdict
 # Absent only before the first whole snapshot, and every test begins with one; or with the whole list of roles or
 # groups, and then there is nothing to judge.
 NEVER_ABSENT_IN_TESTS = {
-    "account.new", "group.first_seen", "group.id", "role.changed", "role.first_seen", "role.id",
-    "role.past_access_levels",
+    "account.new", "group.first_seen", "group.id", "seat.id", "seat.first_seen", "role.changed", "role.first_seen",
+    "role.id",    "role.past_access_levels",
 }  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from monitor.domain.change import Change, ChangeKind, History, Version
-from monitor.domain.observed import Account, Group, Kind, Role, Subject
+from monitor.domain.observed import Account, Group, Kind, Role, Seats, Subject
 
 # Fields of an account whose difference is drift, in the order in which it is told.
 ACCOUNT_FIELDS = (
@@ -114,8 +114,13 @@ def plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def thing_changes(kind: Kind, before: Role | Group | None, after: Role | Group | None) -> Iterator[Change]:
-    """Changes of a role or a group."""
+MOVES_WITH_MEMBERS = "available"  # of a seat offering: who takes a seat is told as the account's own change
+
+
+def thing_changes(
+    kind: Kind, before: Role | Group | Seats | None, after: Role | Group | Seats | None
+) -> Iterator[Change]:
+    """Changes of a role, a group or a seat offering."""
     thing = after or before
     assert thing is not None
     subject = Subject(kind, thing.id, None, thing.title)
@@ -127,7 +132,7 @@ def thing_changes(kind: Kind, before: Role | Group | None, after: Role | Group |
         return
     for field in after._fields:
         old, new = getattr(before, field), getattr(after, field)
-        if old != new:
+        if old != new and field != MOVES_WITH_MEMBERS:
             yield Change(ChangeKind.CHANGED, subject, field, plain(old), plain(new))
 
 
@@ -152,8 +157,9 @@ def names_of(change: Change) -> tuple[str, ...]:
         return ("role_widened" if widened(change.before, change.after) else "role_narrowed", "role_edited")
     if kind == Kind.ROLE:
         return ("role_edited",)
-    if kind == Kind.GROUP and field == "managers":
-        return ("manager_added" if change.before is None else "manager_removed",)
+    if field == "managers":
+        of = "seat_" if kind == Kind.SEAT else ""
+        return (f"{of}manager_added" if change.before is None else f"{of}manager_removed",)
     return (f"{kind}_{change.kind}",)
 
 
@@ -167,8 +173,8 @@ def _account_names(change: Change) -> tuple[str, ...]:
         return _moved_to(field, before, after)
     if field in ("level", "role"):
         return ("role_changed",)
-    if field == "groups":
-        return ("group_joined" if before is None else "group_left",)
+    if field in ("groups", "seats"):
+        return (f"{field[:-1]}_{'joined' if before is None else 'left'}",)
     return {"email": ("email_changed",), "is_admin": ("flag_changed",)}.get(field or "", ())
 
 
@@ -195,6 +201,8 @@ CHANGE_NAMES = (
     "joined", "left", "suspended", "reactivated", "status_changed", "privileged_granted", "privileged_removed",
     "role_changed", "flag_changed", "email_changed", "group_joined", "group_left", "manager_added", "manager_removed",
     "role_widened", "role_narrowed", "role_edited", "group_created", "group_removed", "group_changed",
+    "seat_joined", "seat_left", "seat_manager_added", "seat_manager_removed", "seat_created", "seat_removed",
+    "seat_changed",
     "person_joined", "person_left", *_OF_PERSONS.values(),
 )  # fmt: skip
 

@@ -100,6 +100,7 @@ def _kept(_now: datetime, match: Match, groups: list[str]) -> list[str] | None:
 
 NOT_SAID = "the source did not report it"
 NO_SIGN_INS = "the source did not report sign-ins, or not the creation time of an account that never signed in"
+NO_SEATS = "the seat offerings were not read"
 _SIGN_INS = ("last_login?", "created?", "never_signed_in?")
 _T, _L = "timestamp", "list(string)"
 
@@ -173,6 +174,8 @@ ACCOUNT = (
         scope=Scope.MEMBERS,
     ),
     Fact("account.managed_groups", _L, "Ids of the groups it manages.", "the groups were not read", scope=Scope.GROUPS),
+    Fact("account.seats", _L, "Ids of the seat offerings that it may take a seat of.", NO_SEATS, scope=Scope.SEATS),
+    Fact("account.managed_seats", _L, "Ids of the seat offerings it manages.", NO_SEATS, scope=Scope.SEATS),
     Fact("account.past_groups", _L, "Ids of groups that it was a member of earlier."),
     Fact("account.first_seen", _T, "First snapshot that showed it."),
     Fact(
@@ -222,12 +225,13 @@ ACCOUNT = (
 )
 
 GRANT = (
-    Fact("grant.kind", "string", "role, member (of a group), manager (of a group) or assigned (a narrowed role).",
-         reads=("grant_kind",)),
+    Fact("grant.kind", "string", "role, member or manager (of a group), seat or seat_manager (of a seat offering), or "
+         "assigned (a narrowed role).", reads=("grant_kind",)),
     Fact("grant.entitlement", "string", "The source's id of the role or group that is held.", reads=("entitlement",)),
     Fact("grant.title", "string", "Title of the role or group that is held.",
          "its role or group has none, or was never seen", ("entitlement_title",)),
     Fact("grant.since", _T, "Since when it is held; the first snapshot that showed it.", reads=("grant_since",)),
+    Fact("grant.seats_known", "bool", "The seat offerings are read whole: seat_manager says who manages them."),
     Fact("grant.since_days", "int", "Whole days since then.", reads=("grant_since",), compute=whole_days),
 )  # fmt: skip
 
@@ -336,6 +340,24 @@ GROUP = (
     Fact("group.first_seen", _T, "First snapshot that showed it.", scope=Scope.GROUPS),
 )
 
+SEAT = (
+    Fact("seat.id", "string", "The source's id of the seat offering.", scope=Scope.SEATS),
+    Fact("seat.title", "string", "Title.", NOT_SAID, scope=Scope.SEATS),
+    Fact("seat.description", "string", "Description.", NOT_SAID, scope=Scope.SEATS),
+    Fact("seat.purchased", "int", "How many seats were bought.", NOT_SAID, scope=Scope.SEATS),
+    Fact("seat.available", "int", "How many of them nobody has.", NOT_SAID, scope=Scope.SEATS),
+    Fact("seat.used", "int", "How many somebody has: those that were bought, less those that are available.", NOT_SAID,
+         ("purchased", "available"), lambda _now, purchased, available: purchased - available, Scope.SEATS),
+    Fact("seat.members", "int", "How many accounts are in the offering, with or without a seat.", scope=Scope.SEATS),
+    Fact("seat.managers", "int", "How many accounts manage it.", scope=Scope.SEATS),
+    Fact("seat.max_members", "int", "Most members allowed.", "the source did not report it: there is no limit, or it "
+         "does not say", scope=Scope.SEATS),
+    Fact("seat.courses", _L, "Courses that a seat opens.", NOT_SAID, scope=Scope.SEATS),
+    Fact("seat.tags", _L, "Tags that members get.", NOT_SAID, scope=Scope.SEATS),
+    Fact("seat.created", _T, "When the offering was made.", NOT_SAID, scope=Scope.SEATS),
+    Fact("seat.first_seen", _T, "First snapshot that showed it.", scope=Scope.SEATS),
+)  # fmt: skip
+
 SOURCE = (
     Fact("source.name", "string", "Name in the config.", scope=""),
     Fact("source.accounts", "int", "Accounts, suspended ones included."),
@@ -376,8 +398,8 @@ ABOUT_ACCESS = frozenset(
 
 NOW = Fact("now", _T, "The time of the snapshot that is judged.", scope="")
 
-FACTS: dict[str, Fact] = {f.name: f for f in (*ACCOUNT, *PERSON, *GRANT, *ROLE, *GROUP, *SOURCE, NOW)}
-KINDS = ("account", "person", "grant", "role", "group", "source")
+FACTS: dict[str, Fact] = {f.name: f for f in (*ACCOUNT, *PERSON, *GRANT, *ROLE, *GROUP, *SEAT, *SOURCE, NOW)}
+KINDS = ("account", "person", "grant", "role", "group", "seat", "source")
 COUNTING = ("person", "role", "source")  # facts of these kinds about accounts count all of them
 OF_PERSONS = frozenset(n for n, f in FACTS.items() if Scope.PERSONS in f.scopes)
 
@@ -454,10 +476,12 @@ SAMPLE_ACCOUNT: dict[str, Any] = {
     "groups": [],
     "groups_as_of": timedelta(0),
     "managed_groups": [],
+    "seats": [],
+    "managed_seats": [],
 }
 SAMPLE_GRANT: dict[str, Any] = SAMPLE_ACCOUNT | {
     "grant_kind": "manager", "entitlement": "646f3a8010b76ba4270c87b4", "entitlement_title": "Sample cohort",
-    "held": True,
+    "held": True, "seats_known": False,
 }  # fmt: skip
 SAMPLE_ROLE: dict[str, Any] = {
     "id": "61bb42d5e07e202700000008", "title": "Course creator", "description": "Creates courses",
@@ -467,6 +491,11 @@ SAMPLE_GROUP: dict[str, Any] = {
     "id": "646f3a8010b76ba4270c87b4", "title": "Sample cohort", "description": "A group", "members": 3, "managers": 1,
     "max_members": 200, "courses": ["intro-course"], "tags": ["sample"], "enrolls": False,
     "created": timedelta(days=300), "mostly_idle_since": timedelta(days=4),
+}  # fmt: skip
+SAMPLE_SEAT: dict[str, Any] = {
+    "id": "646f3a8010b76ba4270c87b4", "title": "Sample seats", "description": "Seats of a customer", "purchased": 10,
+    "available": 4, "members": 8, "managers": 1, "max_members": 100, "courses": ["intro-course"], "tags": ["sample"],
+    "created": timedelta(days=300),
 }  # fmt: skip
 SAMPLE_SOURCE: dict[str, Any] = {
     "id": "school", "name": "school", "accounts": 100, "admins": 2, "privileged": 5, "suspended": 1, "admin_limit": 5,
@@ -484,5 +513,6 @@ SAMPLES = {
     "grant": SAMPLE_GRANT,
     "role": SAMPLE_ROLE,
     "group": SAMPLE_GROUP,
+    "seat": SAMPLE_SEAT,
     "source": SAMPLE_SOURCE,
 }

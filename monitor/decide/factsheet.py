@@ -12,6 +12,7 @@ from monitor.domain.reading import Scope
 _NOT_READ = {
     Scope.ROLES: "the list of roles was not read whole",
     Scope.GROUPS: "the list of groups was not read whole",
+    Scope.SEATS: "the seat offerings were not read whole",
     Scope.MEMBERS: "a list of members was not read whole",
     Scope.PERSONS: "an authority was not read whole lately",
 }

@@ -93,7 +93,7 @@ class RuleForm(Form):
     owner: _Text = Field(description="E-mail of whoever answers for it.")
     fix_within: str | None = Field(None, description='Time until a finding is due, like "2d".')
     clock: str = Field(OPENED, description='From when fix_within counts: a timestamp fact, like "person.ended".')
-    for_each: Literal["account", "person", "grant", "role", "group", "source"] = Field(
+    for_each: Literal["account", "person", "grant", "role", "group", "seat", "source"] = Field(
         description="What is judged, one by one."
     )
     closes: str = Field("fixed", description='When a finding ends: "fixed", "acknowledged" or "after 14d".')

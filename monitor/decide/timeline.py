@@ -28,11 +28,11 @@ COMPUTED = {
     "first_seen", "status_since", "level_since", "role_changed", "privileged_since", "reactivated", "privileged",
     "past_levels", "past_roles", "past_emails", "earlier_ids", "changed", "past_access_levels", "watched_since",
     "idle_days", "mostly_idle_days", "detractor", "age_days", "new", "email_domain", "past_groups", "last_seen",
-    "grant_since", "since_days", "grant_id", "missing_groups", "kept_groups",
+    "grant_since", "since_days", "grant_id", "missing_groups", "kept_groups", "used",
 }  # fmt: skip
 _AN = {
     "account": "an account", "person": "a person", "grant": "a grant", "role": "a role", "group": "a group",
-    "source": "a source",
+    "seat": "a seat offering", "source": "a source",
 }  # fmt: skip
 _AGO = re.compile(r"(\d+[smhd])( ago)?")
 

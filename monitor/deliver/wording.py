@@ -127,6 +127,8 @@ _CHANGES = {
     "privileged_granted": "was given privileged access", "privileged_removed": "lost privileged access",
     "role_changed": "has another role", "email_changed": "has another e-mail address",
     "group_joined": "joined a group", "group_left": "left a group",
+    "seat_joined": "joined a seat offering", "seat_left": "left a seat offering",
+    "seat_manager_added": "manages seats now", "seat_manager_removed": "no longer manages seats",
     "person_joined": "is new", "person_left": "is no longer listed", "person_status_changed": "has another status",
     "person_email_changed": "has another e-mail address", "department_changed": "has another department",
     "title_changed": "has another job title", "manager_changed": "has another manager",

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     GRANT = "grant"
     ROLE = "role"
     GROUP = "group"
+    SEAT = "seat"  # a seat offering: seats that a customer bought
     PERSON = "person"
     SOURCE = "source"
 
@@ -31,6 +32,8 @@ class GrantKind(StrEnum):
     ROLE = "role"  # the entitlement is a role's id
     MEMBER = "member"  # a group's id
     MANAGER = "manager"  # a group's id
+    SEAT = "seat"  # a seat offering's id: the account may take one of its seats
+    SEAT_MANAGER = "seat_manager"  # a seat offering's id: the account hands its seats out
     ASSIGNED = "assigned"  # what a role was narrowed to: "course:ID", "group:ID", "seat:ID", "segment:ID"
 
 
@@ -88,6 +91,20 @@ class Group(NamedTuple):
     courses: tuple[str, ...] | None = None
     tags: tuple[str, ...] | None = None
     enrolls: bool | None = None
+    created: datetime | None = None
+
+
+class Seats(NamedTuple):
+    """A seat offering."""
+
+    id: str
+    title: str | None = None
+    description: str | None = None
+    purchased: int | None = None
+    available: int | None = None
+    max_members: int | None = None
+    courses: tuple[str, ...] | None = None
+    tags: tuple[str, ...] | None = None
     created: datetime | None = None
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from monitor.domain.observed import Account, Activity, Grant, Group, Role
+from monitor.domain.observed import Account, Activity, Grant, Group, Role, Seats
 
 NOT_READ = "not read: "  # begins the reason of a scope that was not tried, because of what went wrong before it
 
@@ -41,6 +41,7 @@ class Scope:
     GROUPS = "groups"
     DETAILS = "role_details"
     MEMBERS = "members/"  # + group id
+    SEATS = "seats"  # seat offerings, who manages them and who is in them
     PERSONS = "persons"  # no part of a target's own poll: the authorities that say whose its accounts are
     FAST = "fast_lane"  # who is privileged or suspended
 
@@ -88,6 +89,13 @@ class MembersRead(NamedTuple):
     account_ids: list[str]
 
 
+class SeatsRead(NamedTuple):
+    """Every seat offering, with managers and members: yielded only when all of them were read."""
+
+    seats: list[Seats]
+    grants: list[Grant]
+
+
 class DetailsRead(NamedTuple):
     """The exact role id ("role:ID") and what the role was narrowed to, of every account that was asked for."""
 
@@ -117,7 +125,9 @@ class ScopeEnded(NamedTuple):
     cause: Cause | None = None
 
 
-Batch = AccountsRead | AccountsGone | RolesRead | GroupsRead | MembersRead | DetailsRead | PageRead | ScopeEnded
+Batch = (
+    AccountsRead | AccountsGone | RolesRead | GroupsRead | MembersRead | SeatsRead | DetailsRead | PageRead | ScopeEnded
+)
 
 
 @dataclass(slots=True)
@@ -245,6 +255,7 @@ class Sizes(NamedTuple):
     suspended: int = 0
     managers: int = 0  # privileged accounts whose level no filter names
     groups: tuple[int, ...] = ()  # how many members each has
+    seats: tuple[int, ...] = ()  # how many members each seat offering has
 
 
 @runtime_checkable

@@ -155,21 +155,32 @@ def subjects(
         wanted = sorted({*fields, *account_fields(watched.matching.keys)}) if asked and watched.matching else fields
         accounts = records.account_records(staging, wanted, since, unseen, records.groups_as_of(staging))
         accounts = people.beside(accounts) if people is not None and asked else accounts
-        return accounts if kind == Kind.ACCOUNT else records.grant_records(staging, accounts, _proved(snapshot))
+        if kind == Kind.ACCOUNT:
+            return accounts
+        known = snapshot.known(Scope.SEATS)
+        return records.grant_records(staging, accounts, _proved(snapshot), seats_known=known)
     if kind == Kind.PERSON:
         return people.records() if people else iter(())
-    if kind == Kind.ROLE:
-        return records.role_records(staging, settled.roles)
-    if kind == Kind.GROUP:
-        return records.group_records(staging, fields, whole_users=snapshot.complete(Scope.USERS))
+    if kind in (Kind.ROLE, Kind.GROUP, Kind.SEAT):
+        return _things(kind, fields, staging, settled, snapshot)
     record = records.source_record(staging, watched.source.name, since) | {"admin_limit": watched.admin_limit}
     return iter([record | sight(watched, snapshot)])
+
+
+def _things(
+    kind: str, fields: Sequence[str], staging: Staging, settled: Settled, snapshot: Snapshot
+) -> Iterator[dict[str, Any]]:
+    if kind == Kind.ROLE:
+        return records.role_records(staging, settled.roles)
+    if kind == Kind.SEAT:
+        return records.seat_records(staging)
+    return records.group_records(staging, fields, whole_users=snapshot.complete(Scope.USERS))
 
 
 def sight(watched: Watched, snapshot: Snapshot) -> dict[str, Any]:
     """How the source was read: what rules about being blind ask for."""
     broken = [s for s in snapshot.scopes if s.outcome not in (Outcome.COMPLETE, Outcome.UNREAD)]
-    forbidden = [s for s in broken if s.cause is Cause.FORBIDDEN]
+    forbidden = [s for s in snapshot.scopes if s.cause is Cause.FORBIDDEN]
     return {
         "outcome": snapshot.outcome.value, "complete_age": snapshot.complete_age,
         "blind_after": int(watched.blind_seconds // 60), "failed_scopes": families(broken),
@@ -185,13 +196,17 @@ def families(scopes: Sequence[ScopeEnded]) -> list[str]:
 
 def _proved(snapshot: Snapshot) -> Callable[[str, str], bool]:
     """Whether the list that a grant stands in is known whole; a role stands in its account."""
-    managers, details = snapshot.known(Scope.GROUPS), snapshot.known(Scope.DETAILS)
+    managers, seats = snapshot.known(Scope.GROUPS), snapshot.known(Scope.SEATS)
+    lists = {
+        GrantKind.MANAGER: managers, GrantKind.ASSIGNED: snapshot.known(Scope.DETAILS), GrantKind.SEAT: seats,
+        GrantKind.SEAT_MANAGER: seats,
+    }  # fmt: skip
     broken = {s.name for s in (*snapshot.scopes, *snapshot.carried) if s.outcome is not Outcome.COMPLETE}
     members = managers and Scope.MEMBERS not in broken
 
     def proved(kind: str, entitlement: str) -> bool:
         if kind == GrantKind.MEMBER:
             return members and Scope.members(entitlement) not in broken
-        return {GrantKind.MANAGER: managers, GrantKind.ASSIGNED: details}.get(GrantKind(kind), True)
+        return lists.get(GrantKind(kind), True)
 
     return proved

@@ -36,7 +36,9 @@ class School:
         ]  # fmt: skip
         self.groups: dict[str, dict[str, Any]] = {}
         self.members: dict[str, list[int]] = {}
+        self.seats: dict[str, dict[str, Any]] = {}
         self._make_groups()
+        self._make_seats()
 
     def _make_groups(self) -> None:
         wanted = min(max(self.size // 200, 1), 400)
@@ -60,6 +62,20 @@ class School:
     def _at_start_suspended(self, index: int) -> bool:
         case = people.case_of(index)
         return case.startswith("suspended") if case else index % 211 == 17 and people.staff_role(index) is None
+
+    def _make_seats(self) -> None:
+        """Seat offerings of customers: some of the learners are in them, and most of these have a seat."""
+        managers = [i for i in range(self.size) if people.staff_role(i) == "User group manager"]
+        for n in range(min(max(self.size // 400, 1), 50)):
+            members = [i for i in range(self.size - 1, -1, -1) if i % 401 in range(n, 401, 50)]
+            members = [i for i in members if not self._at_start_suspended(i) and people.staff_role(i) is None]
+            created = self.now - (300 - n) * DAY
+            self.seats[f"647f3a80{people.dice(self.seed, 'seats', n)[:8].hex()}"] = {
+                "title": f"Customer {n + 1}", "description": f"The seats of customer {n + 1}",
+                "courses": [f"course-{n % 7 + 1}"], "purchased": len(members) + 5, "max": len(members) + 20,
+                "managers": [managers[n % len(managers)]] if managers else [], "members": members,
+                "tags": [f"customer-{n + 1}"], "created": created,
+            }  # fmt: skip
 
     def _place_cases(self) -> None:
         groups = list(self.groups)
@@ -245,6 +261,9 @@ class School:
             self.members[group_id] = [i for i in members if i != index]
         for group in self.groups.values():
             group["managers"] = [i for i in group["managers"] if i != index]
+        for offering in self.seats.values():
+            for who_else in ("managers", "members"):
+                offering[who_else] = [i for i in offering[who_else] if i != index]
 
     def recreate_user(self, who: str, when: float) -> str:
         """Deletes an account and signs the same address up again. Returns the new id."""
@@ -283,6 +302,26 @@ class School:
 
     def remove_managers(self, title: str) -> None:
         self.group(title)["managers"] = []
+
+    # seat offerings
+
+    def offering(self, title: str) -> dict[str, Any]:
+        for found in self.seats.values():
+            if found["title"] == title:
+                return found
+        raise KeyError(f"the school has no seat offering {title}")
+
+    def add_seat_manager(self, title: str, who: str) -> None:
+        self.offering(title)["managers"].append(self._known(who))
+
+    def remove_seat_managers(self, title: str) -> None:
+        self.offering(title)["managers"] = []
+
+    def take_seat(self, title: str, who: str) -> None:
+        self.offering(title)["members"].insert(0, self._known(who))
+
+    def leave_seat(self, title: str, who: str) -> None:
+        self.offering(title)["members"].remove(self._known(who))
 
     def groups_of(self, who: str) -> list[str]:
         index = self._known(who)

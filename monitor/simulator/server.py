@@ -220,6 +220,39 @@ class SchoolServer(Loopback):
             return _reply(404, {"error": "Users not found"})
         return self._page(members, asked, DEFAULT_PAGE, self.school.record, bare=self.shape == "array")
 
+    def _seats(self, asked: Asked) -> Reply:
+        return self._page(list(self.school.seats), asked, DEFAULT_PAGE, self._seats_record)
+
+    def _one_offering(self, asked: Asked, seat_id: str) -> Reply:
+        known = seat_id in self.school.seats
+        return _reply(200, self._seats_record(seat_id)) if known else _reply(404, {"error": NOT_FOUND})
+
+    def _seats_record(self, seat_id: str) -> dict[str, Any]:
+        """As in the description's schema; its samples leave `available_seats` out."""
+        found = self.school.seats[seat_id]
+        roles = {r["title"]: r["id"] for r in self.school.roles}
+        managers = [self.school.record(i) for i in found["managers"]]
+        return {
+            "id": seat_id, "title": found["title"], "description": found["description"],
+            "products": {"courses": found["courses"]}, "number_of_seats": found["purchased"],
+            "available_seats": found["purchased"] - len(found["members"]), "max_number_of_users": found["max"],
+            "access": "active", "total_enrollments": len(found["members"]),
+            "seat_managers": [
+                {"id": u["id"], "username": u["username"], "email": u["email"], "role_id": roles[u["role"]["name"]]}
+                for u in managers
+            ],
+            "tags": found["tags"], "created": found["created"], "modified": found["created"],
+        }  # fmt: skip
+
+    def _in_offering(self, asked: Asked, seat_id: str) -> Reply:
+        """A bare array, whatever the members of groups come as."""
+        if seat_id not in self.school.seats:
+            return _reply(404, {"error": NOT_FOUND})
+        members = self.school.seats[seat_id]["members"]
+        if not members:
+            return _reply(404, {"error": "Users not found"})
+        return self._page(members, asked, DEFAULT_PAGE, self.school.record, bare=True)
+
     def _page(
         self, all_of: list[Any], asked: Asked, size: int, record: Callable[[Any], Any], *, bare: bool = False
     ) -> Reply:
@@ -236,6 +269,9 @@ _ROUTES: tuple[tuple[str, Callable[..., Reply]], ...] = (
     ("/v2/users/([^/]+)", SchoolServer._user),
     ("/v2/users/([^/]+)/user-role", SchoolServer._user_role),
     ("/v2/user-roles", SchoolServer._roles),
+    ("/v2/seats", SchoolServer._seats),
+    ("/v2/seats/([^/]+)", SchoolServer._one_offering),
+    ("/v2/seats/([^/]+)/users", SchoolServer._in_offering),
     ("/v2/user_groups", SchoolServer._groups),
     ("/v2/user_groups/([^/]+)", SchoolServer._group),
     ("/v2/user_groups/([^/]+)/users", SchoolServer._members),

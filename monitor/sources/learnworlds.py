@@ -57,6 +57,7 @@ from monitor.sources.learnworlds_records import (
     role_ids,
     role_of,
 )
+from monitor.sources.learnworlds_seats import read_seats
 from monitor.sources.scopes import Part, decoded, silent
 
 API = "/admin/api"
@@ -87,6 +88,7 @@ class LearnWorlds:
         kept_fields: Iterable[str] = KEPT_FIELDS,
         read_members: bool = True,
         read_details: bool = True,
+        read_seats: bool = False,
         pages_ahead: int = 4,
         transport: httpx.BaseTransport | None = None,
         progress: Progress | None = None,
@@ -110,6 +112,7 @@ class LearnWorlds:
             frozenset(kept_fields),
             read_members,
             read_details,
+            read_seats,
             progress or silent,
         )
 
@@ -133,7 +136,7 @@ class LearnWorlds:
         settings = self._settings
         return requests(
             sizes, self._lane, members=settings.read_members, details=settings.read_details,
-            confirm_limit=settings.confirm_limit,
+            confirm_limit=settings.confirm_limit, seats=settings.read_seats,
         )  # fmt: skip
 
     def _reading(self) -> type[SchoolReading]:
@@ -238,6 +241,7 @@ class Settings:
     kept_fields: frozenset[str]
     read_members: bool
     read_details: bool
+    read_seats: bool
     progress: Progress
 
 
@@ -283,6 +287,8 @@ class SchoolReading(SchoolPolling):
         yield from self.scope(Scope.USERS, self.read_users)
         yield from self.scope(Scope.GROUPS, self.read_groups)
         yield from self.read_members() if self.settings.read_members else self.no_members()
+        if self.settings.read_seats and self.recall.due(Scope.SEATS):
+            yield from self.scope(Scope.SEATS, partial(read_seats, self), optional=True)
         if self.settings.read_details and self.recall.due(Scope.DETAILS):
             yield from self.scope(Scope.DETAILS, self.read_details)
 

@@ -7,13 +7,17 @@ from monitor.domain.reading import Lane, Scope, Sizes
 PER_PAGE, SMALL_PAGE = 200, 20  # users; groups and members, whose pages the API does not let us choose for sure
 
 
-def requests(sizes: Sizes, lane: Lane, *, members: bool, details: bool, confirm_limit: int) -> dict[str, int]:
+def requests(
+    sizes: Sizes, lane: Lane, *, members: bool, details: bool, confirm_limit: int, seats: bool = False
+) -> dict[str, int]:
     if lane is Lane.FAST:
         filters = 5 + sizes.privileged // PER_PAGE + sizes.suspended // PER_PAGE
         return {Scope.FAST: filters + min(sizes.managers, confirm_limit)}
     found = {Scope.ROLES: 1, Scope.USERS: _pages(sizes.accounts, PER_PAGE), Scope.GROUPS: _pages(len(sizes.groups))}
     if members:
         found["members"] = sum(map(_pages, sizes.groups))
+    if seats:
+        found[Scope.SEATS] = _pages(len(sizes.seats)) + sum(map(_pages, sizes.seats))
     if details:
         found[Scope.DETAILS] = sizes.privileged
     return found

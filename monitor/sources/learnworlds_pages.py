@@ -60,37 +60,41 @@ class SchoolPolling(Polling):
             self.progress("members", done, len(groups))
 
     def members_of(self, group_id: str, first: Future[Answer[Page | list[Raw]]], part: Part) -> Iterator[Batch]:
+        members = self.ids_listed("members", partial(self.members_page, group_id), first, part)
+        if not part.faults:
+            self.count("members", len(members))
+            yield MembersRead(group_id, members)
+
+    def ids_listed(
+        self, kind: str, ask: Callable[[int], Ask], first: Future[Answer[Page | list[Raw]]], part: Part
+    ) -> list[str]:
+        """Who is in a group or a seat offering, in both documented shapes of the answer."""
         try:
             answer = first.result()
         except Refused as error:
             if error.status != 404 or "users not found" not in (error.said or "").lower():
                 raise
-            yield MembersRead(group_id, [])  # a group without members: 404 {"error": "Users not found"} (API v2)
-            return
+            return []  # nobody: 404 {"error": "Users not found"} (API v2)
         if isinstance(answer.value, list):
-            ids = self._bare_members(group_id, answer, part)
-        else:
-            pages = self.pages(part, "members", partial(self.members_page, group_id), GROUP_PAGE, first)
-            ids = [i for n, data, _ in pages for i in decoded(data, _member_id, part, f"page {n}")]
-        if not part.faults:
-            members = list(dict.fromkeys(ids))
-            self.count("members", len(members))
-            yield MembersRead(group_id, members)
+            return self._bare_ids(kind, ask, answer, part)
+        pages = self.pages(part, kind, ask, GROUP_PAGE, first)
+        return list(dict.fromkeys(i for n, data, _ in pages for i in decoded(data, _member_id, part, f"page {n}")))
 
-    def _bare_members(self, group_id: str, answer: Answer[Page | list[Raw]], part: Part) -> list[str]:
+    def _bare_ids(
+        self, kind: str, ask: Callable[[int], Ask], answer: Answer[Page | list[Raw]], part: Part
+    ) -> list[str]:
         """Bare arrays do not say how many pages there are, and a page past the end is the last one again (API v2)."""
         found: dict[str, None] = {}
         number, before = 1, 0
         while True:
-            ask = self.members_page(group_id, number)
-            data = self.records(self.got(part, "members", answer), ask.path)
+            data = self.records(self.got(part, kind, answer), ask(number).path)
             size = len(found)
             found.update(dict.fromkeys(decoded(data, _member_id, part, f"page {number}")))
             if len(found) == size or len(data) < max(GROUP_PAGE, before):
                 return list(found)
             number, before = number + 1, len(data)
-            self.asking("members")
-            answer = self.reader.fetch(self.members_page(group_id, number), decode_page)
+            self.asking(kind)
+            answer = self.reader.fetch(ask(number), decode_page)
 
     # role details
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from monitor.domain.observed import Account, Activity, Grant, GrantKind, Group, Role, Status
+from monitor.domain.observed import Account, Activity, Grant, GrantKind, Group, Role, Seats, Status
 
 KEPT_FIELDS = ("company",)
 
@@ -79,6 +79,21 @@ class GroupRecord(Struct):
     created: float | None = None
 
 
+class SeatRecord(Struct):
+    """A seat offering."""
+
+    id: str
+    title: str | None = None
+    description: str | None = None
+    products: Products | list[Any] | None = None
+    number_of_seats: int | None = None
+    available_seats: int | None = None
+    max_number_of_users: int | None = None
+    seat_managers: list[Manager] | None = None
+    tags: list[str] | None = None
+    created: float | None = None
+
+
 class Member(Struct):
     id: str
 
@@ -121,6 +136,7 @@ class Page(Struct):
 decode_user = msgspec.json.Decoder(User).decode
 decode_role = msgspec.json.Decoder(RoleRecord).decode
 decode_group = msgspec.json.Decoder(GroupRecord).decode
+decode_seats = msgspec.json.Decoder(SeatRecord).decode
 decode_member = msgspec.json.Decoder(Member).decode
 decode_detail = msgspec.json.Decoder(UserRoleDetail).decode
 decode_page = msgspec.json.Decoder(Page | list[Raw]).decode
@@ -219,6 +235,19 @@ def group_of(record: GroupRecord) -> Group:
         record.enroll_users_on_courses,
         None if created is None else _from_timestamp(created, UTC),
     )
+
+
+def seats_of(record: SeatRecord) -> tuple[Seats, list[Grant]]:
+    """A seat offering, and who manages it."""
+    courses = record.products.courses if isinstance(record.products, Products) else None
+    seats = Seats(
+        record.id, record.title, record.description, record.number_of_seats, record.available_seats,
+        record.max_number_of_users, None if courses is None else tuple(sorted(courses)),
+        None if record.tags is None else tuple(sorted(record.tags)),
+        None if record.created is None else _from_timestamp(record.created, UTC),
+    )  # fmt: skip
+    managers = dict.fromkeys(m.id for m in record.seat_managers or () if m.id)
+    return seats, [Grant(account_id, GrantKind.SEAT_MANAGER.value, record.id) for account_id in managers]
 
 
 def managers_of(record: GroupRecord) -> list[Grant]:

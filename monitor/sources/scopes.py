@@ -44,6 +44,7 @@ class Part:
     faults: int = 0
     told: list[str] = field(default_factory=list)
     cause: Cause | None = None
+    optional: bool = False  # where it is forbidden, that is the school's plan and no broken poll
 
     def fault(self, what: str) -> None:
         self.faults += 1
@@ -55,6 +56,8 @@ class Part:
             return ScopeEnded(name, Outcome.COMPLETE)
         more = self.faults - len(self.told)
         reason = "; ".join(self.told) + (f"; and {more} more faults" if more else "")
+        if self.optional and self.cause is Cause.FORBIDDEN:
+            return ScopeEnded(name, Outcome.UNREAD, reason, self.cause)
         return ScopeEnded(name, Outcome.PARTIAL if self.answers else Outcome.FAILED, reason, self.cause)
 
 
@@ -99,14 +102,14 @@ class Polling:
 
     # scopes
 
-    def scope(self, name: str, work: Callable[[Part], Iterator[Batch]]) -> Iterator[Batch]:
+    def scope(self, name: str, work: Callable[[Part], Iterator[Batch]], *, optional: bool = False) -> Iterator[Batch]:
         """Exactly one end for every scope, whatever happens in it. What an earlier part read whole has ended."""
         if name in self.done:
             return
         if self.over is not None:
             yield ScopeEnded(name, Outcome.FAILED, f"{NOT_READ}{self.over}", self.over_for)
             return
-        part = Part()
+        part = Part(optional=optional)
         try:
             yield from work(part)
         except SourceError as error:

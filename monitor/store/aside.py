@@ -19,7 +19,7 @@ from urllib.parse import quote
 import msgspec
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from monitor.domain.observed import Grant, Group, Role
+from monitor.domain.observed import Grant, Group, Role, Seats
 from monitor.domain.reading import Proof, Scope, ScopeEnded
 from monitor.errors import StoreError
 from monitor.store import ledger
@@ -45,6 +45,8 @@ class Kept(NamedTuple):
     groups: list[Group]
     managers: list[Grant]
     assigned: list[Grant]
+    seats: list[Seats]
+    seat_grants: list[Grant]
     members: dict[str, str]
     pending: dict[str, list[str]]
     left_out: list[str]  # scopes that were not due
@@ -68,7 +70,8 @@ def set_aside(staging: Staging, proof: Proof, to: Path) -> None:
     assert staging.path is not None
     kept = Kept(
         staging.at, proof, list(staging.scopes.values()), list(staging.roles.values()), list(staging.groups.values()),
-        staging.managers, staging.assigned, dict(staging.members), staging._pending_members,
+        staging.managers, staging.assigned, list(staging.seats.values()), staging.seat_grants,
+        dict(staging.members), staging._pending_members,
         sorted(staging.left_out), [] if whole(staging, Scope.USERS) else list(staging.known_digests),
     )  # fmt: skip
     staging.db.execute("CREATE TABLE kept (body BLOB)")
@@ -113,6 +116,7 @@ def take_up(staging: Staging, kept: Path, snapshot_id: int) -> Kept:
     staging.at, staging.known_digests = found.at, set(found.not_shown)
     staging.roles, staging.groups = {r.id: r for r in found.roles}, {g.id: g for g in found.groups}
     staging.managers, staging.assigned = found.managers, found.assigned
+    staging.seats, staging.seat_grants = {s.id: s for s in found.seats}, found.seat_grants
     staging.members, staging._pending_members = dict(found.members), dict(found.pending)
     staging.scopes, staging.left_out = {s.name: s for s in found.scopes}, set(found.left_out)
     return found

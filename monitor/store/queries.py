@@ -12,7 +12,17 @@ from sqlalchemy import Engine, func, select
 from monitor.domain.change import Seen
 from monitor.domain.reading import Sizes
 from monitor.store.engine import reading, writing
-from monitor.store.tables import AccountRow, ChangeRow, GroupRow, RoleRow, ScopeRow, SnapshotRow, SourceRow, moment
+from monitor.store.tables import (
+    AccountRow,
+    ChangeRow,
+    GroupRow,
+    RoleRow,
+    ScopeRow,
+    SeatRow,
+    SnapshotRow,
+    SourceRow,
+    moment,
+)
 
 SOURCES = SourceRow.__table__  # type: ignore[attr-defined]
 SNAPSHOTS = SnapshotRow.__table__  # type: ignore[attr-defined]
@@ -118,7 +128,13 @@ def sizes(engine: Engine, name: str) -> Sizes:
                FROM groups t WHERE t.source_id = ? AND t.valid_to IS NULL""",
             (source,),
         )
-        return Sizes(row[0], row[1], row[2], row[3], tuple(r[0] for r in groups))
+        seats = connection.exec_driver_sql(
+            """SELECT (SELECT count(*) FROM grants g WHERE g.source_id = t.source_id AND g.kind = 'seat'
+                       AND g.entitlement_id = t.seat_id AND g.valid_to IS NULL)
+               FROM seats t WHERE t.source_id = ? AND t.valid_to IS NULL""",
+            (source,),
+        )
+        return Sizes(row[0], row[1], row[2], row[3], tuple(r[0] for r in groups), tuple(r[0] for r in seats))
 
 
 def most_asked(engine: Engine, name: str, within: int = 50) -> dict[str, int]:
@@ -267,7 +283,10 @@ def _accounts_of(
         }
 
 
-_VERSIONS = {"account": (AccountRow, "account_id"), "role": (RoleRow, "role_id"), "group": (GroupRow, "group_id")}
+_VERSIONS: dict[str, tuple[Any, str]] = {
+    "account": (AccountRow, "account_id"), "role": (RoleRow, "role_id"), "group": (GroupRow, "group_id"),
+    "seat": (SeatRow, "seat_id"),
+}  # fmt: skip
 
 
 def since(engine: Engine, source_id: int, kind: str, subject_id: str, snapshot_id: int) -> dict[str, Seen]:

@@ -148,6 +148,15 @@ def _things(connection: Connection, staging: Staging, settled: Settled, snapshot
         [g.group.id for g in settled.groups] + settled.ended_groups,
         snapshot_id,
     )
+    ended = [s.seats.id for s in settled.seats] + settled.ended_seats
+    _end(connection, "seats", "seat_id", source, ended, snapshot_id)
+    for seats, first_seen in settled.seats:
+        lists = (None if x is None else json_text(x) for x in (seats.courses, seats.tags))
+        connection.exec_driver_sql(
+            """INSERT INTO seats (source_id, seat_id, title, description, purchased, available, max_members, courses,
+               tags, created, first_seen, valid_from) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+            (source, *seats[:6], *lists, micros(seats.created), micros(first_seen), snapshot_id),
+        )
     for version in settled.roles:
         connection.exec_driver_sql(
             """INSERT INTO roles (source_id, role_id, title, description, access_level, custom, first_seen, changed,

@@ -14,7 +14,15 @@ import msgspec
 
 from monitor.domain.observed import Activity, GrantKind, Kind, grant_id
 from monitor.domain.reading import Lane, Scope
-from monitor.store.settle import GroupVersion, RoleVersion, recorded_groups, recorded_roles, whole
+from monitor.store.settle import (
+    GroupVersion,
+    RoleVersion,
+    SeatsVersion,
+    recorded_groups,
+    recorded_roles,
+    recorded_seats,
+    whole,
+)
 from monitor.store.staging import HISTORY, SEEN, Staging
 from monitor.store.tables import EPOCH, micros, moment
 
@@ -113,7 +121,10 @@ def _sql(stored: Sequence[str], lane: Lane) -> str:
         ORDER BY {place}"""  # noqa: S608  # only our own column names
 
 
-_LINKS = {"groups": GrantKind.MEMBER, "managed_groups": GrantKind.MANAGER}
+_LINKS = {
+    "groups": GrantKind.MEMBER, "managed_groups": GrantKind.MANAGER,
+    "seats": GrantKind.SEAT, "managed_seats": GrantKind.SEAT_MANAGER,
+}  # fmt: skip
 _GRANTS = """
     SELECT account_id, entitlement_id FROM main_db.grants INDEXED BY ix_grants_current
     WHERE source_id = ? AND kind = ? AND valid_to IS NULL AND pk NOT IN (SELECT pk FROM ended_grants){who}
@@ -151,11 +162,16 @@ _HELD = """
 
 
 def grant_records(
-    staging: Staging, accounts: Iterable[dict[str, Any]], proved: Callable[[str, str], bool]
+    staging: Staging,
+    accounts: Iterable[dict[str, Any]],
+    proved: Callable[[str, str], bool],
+    *,
+    seats_known: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Every grant with the account that holds it. Those of lists that were not read whole are left out by `proved`."""
     titles = {i: v.role.title for i, v in roles_now(staging).items()}
     titles |= {i: v.group.title for i, v in groups_now(staging).items()}
+    titles |= {i: v.seats.title for i, v in seats_now(staging).items()}
     rows = staging.db.execute(_HELD, {"source": staging.source_id, "now": micros(staging.at)})
     held = rows.fetchone()
     for account in accounts:  # both in the order of the account's id
@@ -165,6 +181,7 @@ def grant_records(
                 yield account | {
                     "grant_id": grant_id(account_id, kind, entitlement), "grant_kind": kind, "entitlement": entitlement,
                     "entitlement_title": titles.get(entitlement), "grant_since": moment(since),
+                    "seats_known": seats_known,
                 }  # fmt: skip
             held = rows.fetchone()
 
@@ -192,6 +209,14 @@ def groups_now(staging: Staging) -> dict[str, GroupVersion]:
     return seen if whole(staging, Scope.GROUPS) else recorded | seen
 
 
+def seats_now(staging: Staging) -> dict[str, SeatsVersion]:
+    recorded = recorded_seats(staging)
+    seen = {
+        i: SeatsVersion(s, recorded[i].first_seen if i in recorded else staging.at) for i, s in staging.seats.items()
+    }
+    return seen if whole(staging, Scope.SEATS) else recorded | seen
+
+
 def _role_levels(staging: Staging) -> dict[str, str | None]:
     return {i: v.role.access_level for i, v in roles_now(staging).items()}
 
@@ -217,6 +242,14 @@ def group_records(
         record = {**group._asdict(), "members": members.get(group_id, 0), "managers": managers.get(group_id, 0)}
         record |= {k: list(v) for k, v in record.items() if isinstance(v, tuple)}
         yield record | {"first_seen": first_seen, "mostly_idle_since": idle.get(group_id)}
+
+
+def seat_records(staging: Staging) -> Iterator[dict[str, Any]]:
+    members, managers = _counts(staging, GrantKind.SEAT), _counts(staging, GrantKind.SEAT_MANAGER)
+    for seat_id, (seats, first_seen) in sorted(seats_now(staging).items()):
+        record = {**seats._asdict(), "members": members.get(seat_id, 0), "managers": managers.get(seat_id, 0)}
+        record |= {k: list(v) for k, v in record.items() if isinstance(v, tuple)}
+        yield record | {"first_seen": first_seen}
 
 
 def _idle_since(staging: Staging) -> dict[str, datetime | None]:

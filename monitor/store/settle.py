@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from monitor.domain.change import Change, ChangeKind, History, Version
-from monitor.domain.observed import Account, GrantKind, Group, Kind, Role, Subject
+from monitor.domain.observed import Account, GrantKind, Group, Kind, Role, Seats, Subject
 from monitor.domain.reading import Lane, Outcome, Scope, ScopeEnded
 from monitor.store.staging import HISTORY, SEEN, Staging, json_text
 from monitor.store.tables import micros, moment
@@ -45,6 +45,11 @@ class GroupVersion(NamedTuple):
     first_seen: datetime
 
 
+class SeatsVersion(NamedTuple):
+    seats: Seats
+    first_seen: datetime
+
+
 @dataclass
 class Settled:
     """What recording will write besides what lies in the staging file."""
@@ -53,6 +58,8 @@ class Settled:
     ended_roles: list[str] = field(default_factory=list)
     groups: list[GroupVersion] = field(default_factory=list)
     ended_groups: list[str] = field(default_factory=list)
+    seats: list[SeatsVersion] = field(default_factory=list)
+    ended_seats: list[str] = field(default_factory=list)
     scopes: list[tuple[ScopeEnded, str | None]] = field(default_factory=list)
     ended_scopes: list[str] = field(default_factory=list)
     removed: set[tuple[str, str]] = field(default_factory=set)  # (kind, id) of what vanished from a whole scope
@@ -67,6 +74,7 @@ def settle(staging: Staging, drift: Drift) -> Settled:
     _accounts(staging, drift, settled)
     _roles(staging, drift, settled)
     _groups(staging, drift, settled)
+    _seats(staging, drift, settled)
     _grants(staging, settled)
     _scopes(staging, settled)
     return settled
@@ -215,7 +223,7 @@ def _history_row(history: History) -> tuple[Any, ...]:
     return (*(micros(t) for t in history[:6]), *(json_text(p) for p in history[6:]))
 
 
-# roles and groups: small, so they are compared in memory
+# roles, groups and seat offerings: small, so they are compared in memory
 
 
 def recorded_roles(staging: Staging) -> dict[str, RoleVersion]:
@@ -280,6 +288,33 @@ def _groups(staging: Staging, drift: Drift, settled: Settled) -> None:
             _write_changes(staging, drift.thing_changes(Kind.GROUP, recorded[vanished].group, None))
 
 
+def recorded_seats(staging: Staging) -> dict[str, SeatsVersion]:
+    rows = staging.db.execute(
+        """SELECT seat_id, title, description, purchased, available, max_members, courses, tags, created, first_seen
+           FROM main_db.seats WHERE source_id = ? AND valid_to IS NULL""",
+        (staging.source_id,),
+    )
+    found = {}
+    for r in rows:
+        courses, tags = (None if x is None else tuple(_loads(x)) for x in r[6:8])
+        found[r[0]] = SeatsVersion(Seats(*r[:6], courses, tags, moment(r[8])), moment(r[9]) or staging.at)
+    return found
+
+
+def _seats(staging: Staging, drift: Drift, settled: Settled) -> None:
+    recorded = recorded_seats(staging)
+    for seats in staging.seats.values():
+        old = recorded.get(seats.id)
+        if old is None or old.seats != seats:
+            settled.seats.append(SeatsVersion(seats, old.first_seen if old else staging.at))
+            _write_changes(staging, drift.thing_changes(Kind.SEAT, old.seats if old else None, seats))
+    if whole(staging, Scope.SEATS):
+        for vanished in recorded.keys() - staging.seats.keys():
+            settled.ended_seats.append(vanished)
+            settled.removed.add((Kind.SEAT.value, vanished))
+            _write_changes(staging, drift.thing_changes(Kind.SEAT, recorded[vanished].seats, None))
+
+
 # grants
 
 
@@ -289,6 +324,10 @@ def _grants(staging: Staging, settled: Settled) -> None:
         _compare(staging, GrantKind.MANAGER, None, {(g.account_id, g.entitlement_id) for g in staging.managers})
     for group_id, ids in staging._pending_members.items():
         _compare(staging, GrantKind.MEMBER, group_id, {(i, group_id) for i in ids})
+    if whole(staging, Scope.SEATS):
+        for kind in (GrantKind.SEAT, GrantKind.SEAT_MANAGER):
+            held = {(g.account_id, g.entitlement_id) for g in staging.seat_grants if g.kind == kind}
+            _compare(staging, kind, None, held)
     if whole(staging, Scope.DETAILS):
         _compare(staging, GrantKind.ASSIGNED, None, {(g.account_id, g.entitlement_id) for g in staging.assigned})
     _end_grants_of_gone(staging, settled)
@@ -333,21 +372,29 @@ def _compare(staging: Staging, kind: GrantKind, entitlement: str | None, seen: s
 def _grant_changes(
     staging: Staging, kind: GrantKind, joined: list[tuple[str, str]], left: list[tuple[str, str]]
 ) -> Iterator[Change]:
-    """A membership is told as the account's, a managership as the group's: one change a value."""
+    """A membership is told as the account's, a managership as the group's or offering's: one change a value."""
     for pairs, is_new in ((joined, True), (left, False)):
         for account_id, target in pairs:
             account = _subject(staging, account_id)
-            title = _title(staging, target)
-            if kind is GrantKind.MANAGER:
-                subject, fieldname, said = (
-                    Subject(Kind.GROUP, target, None, title),
-                    "managers",
-                    account.email or account_id,
-                )
+            title = _seats_title(staging, target) if kind in _OF_SEATS else _title(staging, target)
+            if kind in _MANAGED:
+                subject, said = Subject(_MANAGED[kind], target, None, title), account.email or account_id
             else:
-                fieldname = "groups" if kind is GrantKind.MEMBER else "assigned"
-                subject, said = account, (title or target) if kind is GrantKind.MEMBER else target
+                subject, said = account, target if kind is GrantKind.ASSIGNED else (title or target)
+            fieldname = _FIELD.get(kind, "managers")
             yield Change(ChangeKind.CHANGED, subject, fieldname, None if is_new else said, said if is_new else None)
+
+
+_MANAGED = {GrantKind.MANAGER: Kind.GROUP, GrantKind.SEAT_MANAGER: Kind.SEAT}
+_OF_SEATS = (GrantKind.SEAT, GrantKind.SEAT_MANAGER)
+_FIELD = {GrantKind.MEMBER: "groups", GrantKind.SEAT: "seats", GrantKind.ASSIGNED: "assigned"}
+
+
+def _seats_title(staging: Staging, seat_id: str) -> str | None:
+    if seat_id in staging.seats:
+        return staging.seats[seat_id].title
+    found = recorded_seats(staging).get(seat_id)
+    return found.seats.title if found else None
 
 
 def _subject(staging: Staging, account_id: str) -> Subject:
@@ -381,6 +428,13 @@ def _end_grants_of_gone(staging: Staging, settled: Settled) -> None:
             """INSERT OR IGNORE INTO ended_grants SELECT pk, account_id FROM main_db.grants WHERE source_id = ?
                AND kind IN ('member', 'manager') AND entitlement_id = ? AND valid_to IS NULL""",
             (staging.source_id, group_id),
+        )
+
+    for seat_id in settled.ended_seats:
+        staging.db.execute(
+            """INSERT OR IGNORE INTO ended_grants SELECT pk, account_id FROM main_db.grants WHERE source_id = ?
+               AND kind IN ('seat', 'seat_manager') AND entitlement_id = ? AND valid_to IS NULL""",
+            (staging.source_id, seat_id),
         )
 
 

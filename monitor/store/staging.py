@@ -17,7 +17,7 @@ from urllib.parse import quote
 import msgspec
 
 from monitor.domain.change import History
-from monitor.domain.observed import Account, Activity, Grant, GrantKind, Group, Kind, Role
+from monitor.domain.observed import Account, Activity, Grant, GrantKind, Group, Kind, Role, Seats
 from monitor.domain.reading import (
     AccountsGone,
     AccountsRead,
@@ -33,6 +33,7 @@ from monitor.domain.reading import (
     RolesRead,
     Scope,
     ScopeEnded,
+    SeatsRead,
     SeenAccount,
 )
 from monitor.store.tables import EPOCH, MICROSECOND, AccountRow, ActivityRow, micros
@@ -61,7 +62,10 @@ IN_THE_LANE = """SELECT account_id FROM main_db.accounts INDEXED BY ix_accounts_
     WHERE source_id = :source AND valid_to IS NULL AND (privileged OR status = 'suspended')"""
 INSERT = f"INSERT OR REPLACE INTO accounts ({', '.join(STAGED)}, state) VALUES ({', '.join('?' * (len(STAGED) + 1))})"  # noqa: S608
 # where subjects of a kind are recorded, and by which column
-_KEYS = {"account": ("accounts", "account_id"), "role": ("roles", "role_id"), "group": ("groups", "group_id")}
+_KEYS = {
+    "account": ("accounts", "account_id"), "role": ("roles", "role_id"), "group": ("groups", "group_id"),
+    "seat": ("seats", "seat_id"),
+}  # fmt: skip
 _json = msgspec.json.Encoder(order="sorted").encode
 
 
@@ -119,6 +123,8 @@ class Staging:
         self.roles: dict[str, Role] = {}
         self.groups: dict[str, Group] = {}
         self.managers: list[Grant] = []
+        self.seats: dict[str, Seats] = {}
+        self.seat_grants: list[Grant] = []
         self.assigned: list[Grant] = []
         self.members: dict[str, str] = {}  # group id -> digest of its members
         self.scopes: dict[str, ScopeEnded] = {}
@@ -250,6 +256,8 @@ class Staging:
                 self.groups, self.managers = {g.id: g for g in groups}, managers
             case MembersRead(group_id, ids):
                 self._add_members(group_id, ids)
+            case SeatsRead(seats, grants):
+                self.seats, self.seat_grants = {s.id: s for s in seats}, grants
             case DetailsRead(assigned):
                 self.assigned += assigned
             case PageRead():

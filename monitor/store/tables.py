@@ -252,6 +252,27 @@ class GroupRow(SQLModel, table=True):
     valid_to: int | None = None
 
 
+class SeatRow(SQLModel, table=True):
+    """A seat offering."""
+
+    __tablename__ = "seats"
+    __table_args__ = (Index("ix_seats_current", "source_id", "seat_id", unique=True, **where(CURRENT)),)
+    pk: int | None = Field(default=None, primary_key=True)
+    source_id: int
+    seat_id: str
+    title: str | None = None
+    description: str | None = None
+    purchased: int | None = None
+    available: int | None = None
+    max_members: int | None = None
+    courses: list[str] | None = json_column()
+    tags: list[str] | None = json_column()
+    created: datetime | None = at(null=True)
+    first_seen: datetime = at()
+    valid_from: int
+    valid_to: int | None = None
+
+
 class GrantRow(SQLModel, table=True):
     __tablename__ = "grants"
     __table_args__ = (

@@ -63,7 +63,9 @@ def watched(
 
 def _asks(source: SourceConfig) -> str:
     """Digest of the settings that decide what is asked for, and of whom."""
-    decides = [getattr(source, n, None) for n in ("url", "client_id", "members", "role_details", "seats", "raw_pages")]
+    decides = [
+        getattr(source, n, None) for n in ("url", "client_id", "members", "role_details", "seats_every", "raw_pages")
+    ]
     return hashlib.sha256(repr(decides).encode()).hexdigest()[:16]
 
 
@@ -137,6 +139,7 @@ def _learnworlds(
         kept_fields=tuple(source.fields),
         read_members=source.members,
         read_details=source.role_details,
+        read_seats=source.seats_every is not None,
         progress=progress,
         gate=gate(clock, source.rate, folder, source.url.rstrip("/"), source.client_id),
         caps=_caps(source.caps),

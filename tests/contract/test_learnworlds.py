@@ -55,13 +55,16 @@ def test_every_answer_fits_the_description(description: dict[str, Any], school: 
     """Users, one user, roles, groups, members, and the details of every role that somebody holds."""
     made, client = school
     holders = [made.holders(str(r["title"]))[0] for r in made.roles if made.holders(str(r["title"]))]
-    group = next(iter(made.groups))
+    group, seats = next(iter(made.groups)), next(iter(made.seats))
     asked = [
         ("/v2/users", "/v2/users?include_suspended=true&items_per_page=200&page=2"),
         ("/v2/user-roles", "/v2/user-roles"),
         ("/v2/user_groups", "/v2/user_groups"),
         ("/v2/user_groups/{id}", f"/v2/user_groups/{group}"),
         ("/v2/user_groups/{id}/users", f"/v2/user_groups/{group}/users"),
+        ("/v2/seats", "/v2/seats"),
+        ("/v2/seats/{id}", f"/v2/seats/{seats}"),
+        ("/v2/seats/{id}/users", f"/v2/seats/{seats}/users"),
         *(("/v2/users/{id}", f"/v2/users/{who}?include_suspended=true") for who in holders),
         *(("/v2/users/{id}/user-role", f"/v2/users/{who}/user-role") for who in holders),
     ]
@@ -156,6 +159,19 @@ def test_every_sample_of_a_group_is_understood(description: dict[str, Any]) -> N
         record = records.decode_group(msgspec.json.encode(sample))
         assert records.group_of(record).title == sample["title"]
         assert all(g.kind == GrantKind.MANAGER for g in records.managers_of(record))
+
+
+def test_every_sample_of_a_seat_offering_is_understood(description: dict[str, Any]) -> None:
+    """What was bought is in each of them; how many seats are left only in the schema."""
+    schema = description["components"]["schemas"]["SeatResponse"]
+    found = [*schema["x-examples"].values(), *schema["examples"]]
+    assert len(found) == 2
+    for sample in found:
+        seats, managers = records.seats_of(records.decode_seats(msgspec.json.encode(sample)))
+        assert (seats.id, seats.purchased) == (sample["id"], sample["number_of_seats"])
+        assert [g.account_id for g in managers] == [m["id"] for m in sample["seat_managers"]]
+        assert all(g.kind == GrantKind.SEAT_MANAGER for g in managers)
+    assert "available_seats" in schema["properties"]
 
 
 def test_every_sample_of_a_role_detail_is_understood(description: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ SHIPPED = {
     "custom-role-changed", "privileged-outside-change-hours", "reactivated-after-suspension", "anonymised-still-holds",
     "suspended-still-seat-manager",
     "group-over-maximum", "account-not-started", "churn-risk", "detractor",
-    "group-without-customer", "group-over-seats", "manager-outside-customer", "member-of-two-customers",
+    "group-without-customer", "group-over-seats", "seats-over-purchased", "seat-offering-over-maximum", "manager-outside-customer", "member-of-two-customers",
     "email-differs", "name-differs", "self-made-admin", "new-hire-not-in-cohort",
     "leaver-still-active", "leaver-still-privileged", "orphan-account", "ambiguous-match", "level-above-allowed",
     "mover-kept-access", "person-without-account", "required-group-missing",

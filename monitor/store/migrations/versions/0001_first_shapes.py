@@ -236,6 +236,32 @@ def upgrade() -> None:
         postgresql_where=sa.text("valid_to IS NULL"),
     )
     op.create_table(
+        "seats",
+        sa.Column("pk", sa.Integer(), nullable=False),
+        sa.Column("source_id", sa.Integer(), nullable=False),
+        sa.Column("seat_id", sa.String(), nullable=False),
+        sa.Column("title", sa.String(), nullable=True),
+        sa.Column("description", sa.String(), nullable=True),
+        sa.Column("purchased", sa.Integer(), nullable=True),
+        sa.Column("available", sa.Integer(), nullable=True),
+        sa.Column("max_members", sa.Integer(), nullable=True),
+        sa.Column("courses", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("tags", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("created", sa.BigInteger(), nullable=True),
+        sa.Column("first_seen", sa.BigInteger(), nullable=False),
+        sa.Column("valid_from", sa.Integer(), nullable=False),
+        sa.Column("valid_to", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("pk", name=op.f("pk_seats")),
+    )
+    op.create_index(
+        "ix_seats_current",
+        "seats",
+        ["source_id", "seat_id"],
+        unique=True,
+        sqlite_where=sa.text("valid_to IS NULL"),
+        postgresql_where=sa.text("valid_to IS NULL"),
+    )
+    op.create_table(
         "sources",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
