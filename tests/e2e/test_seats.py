@@ -185,7 +185,8 @@ def test_facts_of_an_account(tmp_path: Path) -> None:
         rule = tmp_path / "holds-seats.toml"
         for account, fact in ((who, "account.managed_seats"), (member, "account.seats")):
             rule.write_text(
-                'id = "holds-seats"\ntitle = "{account.id}"\nseverity = "low"\nstatus = "draft"\nowner = "a@example.com"\n'
+                'id = "holds-seats"\ntitle = "{account.id}"\nseverity = "low"\nstatus = "draft"\n'
+                'owner = "a@example.com"\n'
                 f'for_each = "account"\ndescription = "x"\nmatch = [\'"{seats_id(school)}" in {fact}\']\n'
             )
             shown = watch.command("rules", "preview", str(rule), "--format", "json")

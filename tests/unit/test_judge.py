@@ -25,7 +25,7 @@ from monitor.domain.person import Match, Needed, Person
 from monitor.domain.rule import Exemption, Rule, RuleStatus, Severity, Verdict
 
 NOW = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)
-SCOPES = ("users", "roles", "groups", "members/", "persons")
+SCOPES = ("users", "roles", "groups", "members/", "seats", "persons")
 ROOT = Path(__file__).parents[2] / "rules"
 SHIPPED = parse_set({p.name: p.read_text(encoding="utf-8") for p in ROOT.rglob("*.toml")}, today=NOW.date())
 
