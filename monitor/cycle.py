@@ -171,7 +171,7 @@ def _concluded(parts: Parts, watched: Watched, staging: Staging, acceptance: Acc
 
 def _beside(
     parts: Parts, watched: Watched, staging: Staging, snapshot: Snapshot, doubt: Doubt
-) -> tuple[Callable[[Connection, int], None], ...]:
+) -> tuple[Callable[[Connection, int], object], ...]:
     """What is written in the same transaction as the snapshot."""
     return (
         decided(parts, staging, snapshot, doubt),

@@ -46,7 +46,7 @@ def record(
     version: str,
     reader: str,
     at: Callable[[str], None],
-    beside: Sequence[Callable[[Connection, int], None]] = (),
+    beside: Sequence[Callable[[Connection, int], object]] = (),
 ) -> int:
     """Returns the id of the snapshot. `beside`: what else is written in the same transaction.
 

@@ -8,6 +8,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def archives(folder: Path) -> list[Path]:
     return sorted(folder.glob("raw-pages-*"))
 
 
-def ledger(watch: Watch, kind: str) -> list[dict[str, int]]:
+def ledger(watch: Watch, kind: str) -> list[dict[str, Any]]:
     with sqlite3.connect(watch.database) as db:
         found = [json.loads(r[0]) for r in db.execute("SELECT body FROM ledger WHERE kind = ?", (kind,))]
     db.close()
