@@ -236,32 +236,6 @@ def upgrade() -> None:
         postgresql_where=sa.text("valid_to IS NULL"),
     )
     op.create_table(
-        "seats",
-        sa.Column("pk", sa.Integer(), nullable=False),
-        sa.Column("source_id", sa.Integer(), nullable=False),
-        sa.Column("seat_id", sa.String(), nullable=False),
-        sa.Column("title", sa.String(), nullable=True),
-        sa.Column("description", sa.String(), nullable=True),
-        sa.Column("purchased", sa.Integer(), nullable=True),
-        sa.Column("available", sa.Integer(), nullable=True),
-        sa.Column("max_members", sa.Integer(), nullable=True),
-        sa.Column("courses", sa.JSON(none_as_null=True), nullable=True),
-        sa.Column("tags", sa.JSON(none_as_null=True), nullable=True),
-        sa.Column("created", sa.BigInteger(), nullable=True),
-        sa.Column("first_seen", sa.BigInteger(), nullable=False),
-        sa.Column("valid_from", sa.Integer(), nullable=False),
-        sa.Column("valid_to", sa.Integer(), nullable=True),
-        sa.PrimaryKeyConstraint("pk", name=op.f("pk_seats")),
-    )
-    op.create_index(
-        "ix_seats_current",
-        "seats",
-        ["source_id", "seat_id"],
-        unique=True,
-        sqlite_where=sa.text("valid_to IS NULL"),
-        postgresql_where=sa.text("valid_to IS NULL"),
-    )
-    op.create_table(
         "sources",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
@@ -527,6 +501,51 @@ def upgrade() -> None:
         postgresql_where=sa.text("state <> 'over'"),
     )
     op.create_table(
+        "deliveries",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("outbox_id", sa.String(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("started_at", sa.BigInteger(), nullable=False),
+        sa.Column("finished_at", sa.BigInteger(), nullable=True),
+        sa.Column("outcome", sa.String(), nullable=True),
+        sa.Column("detail", sa.String(), nullable=True),
+        sa.ForeignKeyConstraint(["outbox_id"], ["outbox.id"], name=op.f("fk_deliveries_outbox_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
+    )
+    op.create_index("ix_deliveries_outbox", "deliveries", ["outbox_id", "id"], unique=False)
+    _seats_and_pages()
+    for refusal in REFUSALS:
+        op.execute(refusal)
+
+
+def _seats_and_pages() -> None:
+    op.create_table(
+        "seats",
+        sa.Column("pk", sa.Integer(), nullable=False),
+        sa.Column("source_id", sa.Integer(), nullable=False),
+        sa.Column("seat_id", sa.String(), nullable=False),
+        sa.Column("title", sa.String(), nullable=True),
+        sa.Column("description", sa.String(), nullable=True),
+        sa.Column("purchased", sa.Integer(), nullable=True),
+        sa.Column("available", sa.Integer(), nullable=True),
+        sa.Column("max_members", sa.Integer(), nullable=True),
+        sa.Column("courses", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("tags", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("created", sa.BigInteger(), nullable=True),
+        sa.Column("first_seen", sa.BigInteger(), nullable=False),
+        sa.Column("valid_from", sa.Integer(), nullable=False),
+        sa.Column("valid_to", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("pk", name=op.f("pk_seats")),
+    )
+    op.create_index(
+        "ix_seats_current",
+        "seats",
+        ["source_id", "seat_id"],
+        unique=True,
+        sqlite_where=sa.text("valid_to IS NULL"),
+        postgresql_where=sa.text("valid_to IS NULL"),
+    )
+    op.create_table(
         "raw_pages",
         sa.Column("snapshot_id", sa.Integer(), nullable=False),
         sa.Column("source_id", sa.Integer(), nullable=False),
@@ -546,18 +565,3 @@ def upgrade() -> None:
         sqlite_where=sa.text("swept_at IS NULL"),
         postgresql_where=sa.text("swept_at IS NULL"),
     )
-    op.create_table(
-        "deliveries",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("outbox_id", sa.String(), nullable=False),
-        sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("started_at", sa.BigInteger(), nullable=False),
-        sa.Column("finished_at", sa.BigInteger(), nullable=True),
-        sa.Column("outcome", sa.String(), nullable=True),
-        sa.Column("detail", sa.String(), nullable=True),
-        sa.ForeignKeyConstraint(["outbox_id"], ["outbox.id"], name=op.f("fk_deliveries_outbox_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
-    )
-    op.create_index("ix_deliveries_outbox", "deliveries", ["outbox_id", "id"], unique=False)
-    for refusal in REFUSALS:
-        op.execute(refusal)
