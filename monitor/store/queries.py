@@ -294,7 +294,7 @@ def since(engine: Engine, source_id: int, kind: str, subject_id: str, snapshot_i
     if kind not in _VERSIONS:
         return {}
     row, key = _VERSIONS[kind]
-    table = row.__table__  # type: ignore[attr-defined]
+    table = row.__table__
     query = (
         select(table, SNAPSHOTS.c.started_at).join(SNAPSHOTS, SNAPSHOTS.c.id == table.c.valid_from)
         .where(table.c.source_id == source_id, table.c[key] == subject_id, table.c.valid_from <= snapshot_id)

@@ -297,7 +297,9 @@ def recorded_seats(staging: Staging) -> dict[str, SeatsVersion]:
     found = {}
     for r in rows:
         courses, tags = (None if x is None else tuple(_loads(x)) for x in r[6:8])
-        found[r[0]] = SeatsVersion(Seats(*r[:6], courses, tags, moment(r[8])), moment(r[9]) or staging.at)
+        found[r[0]] = SeatsVersion(
+            Seats(r[0], r[1], r[2], r[3], r[4], r[5], courses, tags, moment(r[8])), moment(r[9]) or staging.at
+        )
     return found
 
 
