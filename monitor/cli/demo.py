@@ -140,7 +140,7 @@ def serve(users: int, port: int, seed: int, rate: str, *, truto: bool = False) -
             f"A school of {users} users answers at {server.url}\n"
             f'  client_id = "{server.client_id}"\n  client secret {server.client_secret}\n'
             f"  ready token {server.token}\n"
-            f"Let something happen there: curl -X POST {server.url}/simulator/next\n"
+            f"Let something happen there: {_next(server.url, users)}\n"
             f"Let it fail once:           curl -X POST '{server.url}/simulator/fault?kind=500&path=users'\n"
             "Stop it with Ctrl-C.", markup=False, soft_wrap=True,
         )  # fmt: skip
@@ -148,6 +148,10 @@ def serve(users: int, port: int, seed: int, rate: str, *, truto: bool = False) -
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         stop.wait()
+
+
+def _next(url: str, users: int) -> str:
+    return f"curl -X POST {url}/simulator/next" if users >= SMALLEST else f"the story needs --users {SMALLEST} or more"
 
 
 @contextmanager
