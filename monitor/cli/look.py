@@ -234,7 +234,7 @@ def match(
     context: typer.Context,
     fmt: FormatOption = Format.TABLE,
     source: SourceOption = None,
-    result: Annotated[str | None, typer.Option(help="Only matched, unmatched or ambiguous.")] = None,
+    result: Annotated[str | None, typer.Option(help="Only matched, unmatched, ambiguous or unsure.")] = None,
 ) -> None:
     """Whose the accounts are: matched to a person of an authority, to none, or to several; and why."""
     from monitor.cli.matching import RESULTS, matches

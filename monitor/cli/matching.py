@@ -8,6 +8,7 @@ from typing import Any
 from monitor.cli import again
 from monitor.config import Config
 from monitor.decide.match import People
+from monitor.domain.person import Match
 from monitor.errors import ConfigError
 from monitor.line.parts import Watched
 from monitor.line.people import read_people
@@ -16,7 +17,7 @@ from monitor.store.engine import reading
 from monitor.store.records import recorded_accounts
 from monitor.wiring.persons import matching
 
-RESULTS = ("matched", "unmatched", "ambiguous")
+RESULTS = ("matched", "unmatched", "ambiguous", "unsure")
 
 
 def matches(config: Config, source: str | None) -> Iterator[dict[str, Any]]:
@@ -48,10 +49,17 @@ def _row(source: str, people: People, account: Mapping[str, Any]) -> dict[str, A
     person = match.person
     return {
         "source": source, "account": account["id"], "email": account["email"],
-        "result": "matched" if person else "ambiguous" if match.several else "unmatched", "by": match.by,
+        "result": _result(match), "by": match.by,
         "person": person.key if person else ", ".join(match.several) or None, "name": person.name if person else None,
         "authority": person.authority if person else None, "why": people.why(account),
     }  # fmt: skip
+
+
+def _result(match: Match) -> str:
+    """unsure: nobody was found, and the latest poll of an authority did not show everybody."""
+    if match.person is not None:
+        return "matched"
+    return "ambiguous" if match.several else "unsure" if match.unsure else "unmatched"
 
 
 def _why_blind(recorded: again.Recorded, watched: Watched) -> str:
@@ -61,8 +69,8 @@ def _why_blind(recorded: again.Recorded, watched: Watched) -> str:
             found = persons.standing(connection, name)
             if found is None:
                 return f"{name} was never polled; run `access-monitor poll --source {name}`"
-            if not found.whole:
-                return f"the latest poll of {name} did not show every person; see `access-monitor snapshots`"
-            if recorded.staging.now - found.started_at > stale_after:
-                return f"{name} was polled too long ago; run `access-monitor poll --source {name}`"
+            if found.whole_at is None:
+                return f"no poll of {name} showed every person yet; see `access-monitor snapshots`"
+            if recorded.staging.now - found.whole_at > stale_after:
+                return f"{name} was not read whole for too long; run `access-monitor poll --source {name}`"
     raise AssertionError("every authority can be gone by")

@@ -89,11 +89,15 @@ def _names(needed: tuple[Needed, ...] | None) -> list[str] | None:
 
 def _missing(_now: datetime, match: Match, groups: list[str]) -> list[str] | None:
     """Without a person nothing is required."""
+    if match.unsure:
+        return None
     needed, held = match.person.required_groups if match.person else (), frozenset(groups)
     return None if needed is None else [n.name for n in needed if not n.held(held)]
 
 
 def _kept(_now: datetime, match: Match, groups: list[str]) -> list[str] | None:
+    if match.unsure:
+        return None
     earlier, held = match.person.earlier_groups if match.person else (), frozenset(groups)
     return None if earlier is None else [n.name for n in earlier if n.held(held)]
 
@@ -246,18 +250,26 @@ def _person(
     return Fact(f"person.{name}", type_, about, absent, ("person",), compute or _of(name), Scope.PERSONS, also)
 
 
+_UNSURE = (
+    "it is none of the known persons', and not all are known, since the latest poll of the authority was not whole"
+)
+
 PERSON = (
-    _person("found", "bool", "An authority has a person for the account.", lambda _n, m: m.person is not None, "never"),
+    _person(
+        "found", "bool", "An authority has a person for the account.",
+        lambda _n, m: None if m.unsure else m.person is not None, _UNSURE,
+    ),
     _person(
         "ambiguous", "bool", "Several persons might hold the account, and no stated key decides.",
-        lambda _n, m: bool(m.several), "never",
+        lambda _n, m: None if m.unsure else bool(m.several), _UNSURE,
     ),
     _person(
         "matched_by", "string", "The key that matched, as the config writes it, or alias.", lambda _n, m: m.by,
         "there is no person, or the rule is about the person itself",
     ),
     _person(
-        "candidates", _L, "Keys of the persons between whom nothing decides.", lambda _n, m: list(m.several), "never",
+        "candidates", _L, "Keys of the persons between whom nothing decides.",
+        lambda _n, m: None if m.unsure else list(m.several), _UNSURE,
     ),
     _person("key", "string", "The authority's own id of the person.", absent=NO_PERSON),
     _person("authority", "string", "Name of the source that has the person.", absent=NO_PERSON),

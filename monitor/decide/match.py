@@ -16,6 +16,7 @@ from monitor.domain.person import Match, Person
 
 ALIAS = "alias"
 NOBODY = Match()
+UNSURE = Match(unsure=True)
 COLUMNS = ("id", "email", "username", "name")  # everything else is a key of an account's fields
 
 
@@ -119,7 +120,9 @@ def _keys(named: str | tuple[str, ...]) -> tuple[str, ...]:
 class People:
     """The persons of all authorities of a target, the first one first: who holds an account, and which accounts."""
 
-    def __init__(self, indexes: Sequence[Index], names: Sequence[str] = ()) -> None:
+    def __init__(self, indexes: Sequence[Index], names: Sequence[str] = (), *, whole: bool = True) -> None:
+        """`whole`: these are all persons whom the authorities have."""
+        self.nobody = NOBODY if whole else UNSURE
         self.indexes, self.names = tuple(indexes), tuple(names) or ("",) * len(indexes)
         self._accounts: dict[str, list[str]] = {}
         self._doubted: set[str] = set()
@@ -134,7 +137,8 @@ class People:
                 self._doubted.update(match.several)
 
     def of(self, account: Mapping[str, Any]) -> Match:
-        """By the first authority that says something of this account."""
+        """By the first authority that says something of this account. While not all persons are known, an account
+        that is none of theirs is nobody's business to judge: that is *unsure*, and no orphan."""
         for index in self.indexes:
             match = index.match(account)
             if match.person is not None:
@@ -142,7 +146,7 @@ class People:
                 return match._replace(accounts=tuple(held)) if held else match
             if match.several:
                 return match
-        return NOBODY
+        return self.nobody
 
     def why(self, account: Mapping[str, Any]) -> str:
         """What each key says of an account in each authority, for people."""

@@ -44,3 +44,4 @@ class Match(NamedTuple):
     by: str | None = None  # the key that matched, as the config writes it, or "alias"
     several: tuple[str, ...] = ()  # keys of the persons between whom nothing decides
     accounts: tuple[str, ...] | None = ()  # ids of all accounts of the person in this target
+    unsure: bool = False  # nobody was found among persons who are not all of them: it cannot be said whose it is

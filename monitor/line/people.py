@@ -20,8 +20,8 @@ def people_of(
     engine: Engine, zone: tzinfo, watched: Watched, staging: Staging, rules: Sequence[Compiled],
     at: datetime | None = None,
 ) -> People | None:  # fmt: skip
-    """The persons of a target's authorities, if a rule asks for one. None as well while an authority was not read
-    whole lately: then nobody can say that an account has no person. `at`: as they were then.
+    """The persons of a target's authorities, if a rule asks for one; None as well while an authority was not read
+    whole for too long. `at`: as they were then.
     """
     asked = frozenset().union(*(r.reads | r.shown for r in rules)) if rules else frozenset()
     if watched.matching is None or not asked & OF_PERSONS:
@@ -35,17 +35,22 @@ def people_of(
 def read_people(
     engine: Engine, zone: tzinfo, matching: Matching, staging: Staging, at: datetime | None = None
 ) -> People | None:
-    """As they are recorded; None when an authority has no whole snapshot that is young enough."""
+    """As they are recorded; None when an authority has no whole snapshot that is young enough.
+
+    After one that was not whole (a bad row, a quarantined export) everybody who is known is still known, with what was
+    seen last; only that somebody is *not* among them cannot be said.
+    """
     groups: dict[str, frozenset[str]] = {}
     for group_id, version in records.groups_now(staging).items():
         title = version.group.title or group_id
         groups[title] = groups.get(title, frozenset()) | {group_id}
-    indexes = []
+    indexes, whole = [], True
     with reading(engine) as connection:
         for name, stale_after in matching.authorities:
             found = persons.standing(connection, name, at)
-            if found is None or not found.whole or staging.now - found.started_at > stale_after:
+            if found is None or found.whole_at is None or staging.now - found.whole_at > stale_after:
                 return None
+            whole = whole and found.whole
             rows, earlier = persons.rows(connection, found), persons.earlier(connection, found)
             indexes.append(indexed(name, rows, earlier, matching, groups, zone))
-    return People(indexes, [name for name, _ in matching.authorities])
+    return People(indexes, [name for name, _ in matching.authorities], whole=whole)

@@ -17,6 +17,9 @@ SCOPES = ScopeRow.__table__  # type: ignore[attr-defined]
 ACCOUNTS = AccountRow.__table__  # type: ignore[attr-defined]
 
 
+_POLLS = 1000  # a whole one before these is too old whatever the config says
+
+
 class Standing(NamedTuple):
     """The latest poll of an authority."""
 
@@ -24,6 +27,7 @@ class Standing(NamedTuple):
     snapshot_id: int
     started_at: datetime
     whole: bool  # whether it showed every person
+    whole_at: datetime | None  # when the latest poll that did was begun
 
 
 def standing(connection: Connection, name: str, at: datetime | None = None) -> Standing | None:
@@ -33,8 +37,21 @@ def standing(connection: Connection, name: str, at: datetime | None = None) -> S
     row = connection.execute(query.order_by(SNAPSHOTS.c.id.desc()).limit(1)).first()
     if row is None:
         return None
-    whole = row.outcome == Outcome.COMPLETE or (row.outcome == Outcome.PARTIAL and _users(connection, row))
-    return Standing(row.source_id, row.id, row.started_at, whole)
+    whole_at = next((r.started_at for r in _seeing(connection, row) if _showed_all(connection, r)), None)
+    return Standing(row.source_id, row.id, row.started_at, whole_at == row.started_at, whole_at)
+
+
+def _seeing(connection: Connection, latest: Any) -> Iterator[Any]:
+    """Polls that may have shown every person, the latest one first."""
+    query = select(SNAPSHOTS).where(
+        SNAPSHOTS.c.source_id == latest.source_id, SNAPSHOTS.c.id <= latest.id,
+        SNAPSHOTS.c.outcome.in_([Outcome.COMPLETE.value, Outcome.PARTIAL.value]),
+    )  # fmt: skip
+    yield from connection.execute(query.order_by(SNAPSHOTS.c.id.desc()).limit(_POLLS))
+
+
+def _showed_all(connection: Connection, row: Any) -> bool:
+    return row.outcome == Outcome.COMPLETE or _users(connection, row)
 
 
 def _users(connection: Connection, snapshot: Any) -> bool:
