@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import shlex
 import shutil
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.app import app, config_of
+from monitor.cli.app import app, config_of, person
 from monitor.cli.output import clean, console
 from monitor.errors import ConfigError
 
@@ -28,7 +27,7 @@ def acknowledge(
     """
     from monitor.cli.acknowledging import acknowledge_finding
 
-    found = acknowledge_finding(config_of(context), fingerprint, by or getpass.getuser())
+    found = acknowledge_finding(config_of(context), fingerprint, person(by))
     console().print(f"{found.status.value}: {clean(found.title)}")
 
 

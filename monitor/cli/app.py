@@ -72,6 +72,16 @@ def config_of(context: typer.Context) -> Config:
     return load(context.obj)
 
 
+def person(by: str | None) -> str:
+    """Who does what is done: as said, or the login name. Raises ConfigError where there is none, as in a container."""
+    import getpass
+
+    try:
+        return by or getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise ConfigError(["--by: say who you are; there is no login name here"]) from error
+
+
 def register() -> None:
     """Every module of commands registers its own when it is imported."""
     from monitor.cli import (  # noqa: F401

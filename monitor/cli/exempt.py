@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.cli.app import app, config_of
+from monitor.cli.app import app, config_of, person
 from monitor.cli.output import Format, FormatOption, clean, console, show
 from monitor.errors import ConfigError
 
@@ -78,7 +77,7 @@ def withdraw(
     config, now = config_of(context), SystemClock().now()
     engine = wiring.database(config, must_exist=True)
     rules = wiring.rule_set(config, now.date()).by_id
-    ended = end(engine, number, by or getpass.getuser(), rules, wiring.living(config), now)
+    ended = end(engine, number, person(by), rules, wiring.living(config), now)
     if ended is None:
         raise ConfigError([f"number: there is no exemption {number} in force; see `access-monitor exemptions`"])
     console().print(f"withdrawn: {ended.rule} for {clean(ended.subject.email or ended.subject.id)}", markup=False)

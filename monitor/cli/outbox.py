@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.cli.app import app, config_of
+from monitor.cli.app import app, config_of, person
 from monitor.cli.output import Format, FormatOption, clean, console, harmless, show
 from monitor.errors import ConfigError
 
@@ -107,7 +106,7 @@ def retry(
     which = [store.OUTBOX.c.id == _one(engine, message)["id"]] if message else []
     which += [store.OUTBOX.c.receiver == receiver] if receiver else []
     which += [store.OUTBOX.c.status == "dead"] if dead else []
-    chosen = store.retry(engine, which, by or getpass.getuser(), SystemClock().now())
+    chosen = store.retry(engine, which, person(by), SystemClock().now())
     console().print(f"{len(chosen)} message{'' if len(chosen) == 1 else 's'} to be tried again", markup=False)
     off = sorted(
         {r["receiver"] for r in _receivers(context) if r["state"] == "disabled"} & {r["receiver"] for r in chosen}
@@ -131,7 +130,7 @@ def enable(
     names = [r.name for r in config_of(context).receivers]
     if receiver not in names:
         raise ConfigError([f"enable: there is no receiver {receiver}; there are {', '.join(names)}"])
-    done = store.enable(_engine(context), receiver, by or getpass.getuser(), SystemClock().now())
+    done = store.enable(_engine(context), receiver, person(by), SystemClock().now())
     console().print(f"{receiver} is switched on" if done else f"{receiver} was not switched off", markup=False)
 
 

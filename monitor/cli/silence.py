@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.cli.app import app, config_of
+from monitor.cli.app import app, config_of, person
 from monitor.cli.look import moment
 from monitor.cli.output import Format, FormatOption, clean, console, counted, show
 from monitor.domain.matcher import Matcher
@@ -89,7 +88,7 @@ def add(
 
     parts = _parts(config_of(context))
     matcher = _matcher(parts, severity, rule, pack, source, tag, owner, control, subject, fingerprint)
-    author = by or getpass.getuser()
+    author = person(by)
     starts, ends = _when(parts.clock.now(), lasts, until, begins)
     if not reason.strip() or not author.strip():
         raise ConfigError(["--reason and --by: say why, and who; whoever reads the list needs both"])
@@ -145,7 +144,7 @@ def expire(
 
     parts = _parts(config_of(context))
     with writing(parts.engine) as connection:
-        done = quiet.expire(connection, parts, number, by or getpass.getuser(), parts.clock.now())
+        done = quiet.expire(connection, parts, number, person(by), parts.clock.now())
     if not done:
         _one(parts, number)
         raise ConfigError([f"expire: silence {number} is over already"])

@@ -17,8 +17,9 @@ import pytest
 import typer
 
 from monitor.cli import main, rules
-from monitor.cli.app import Exit, app, register
+from monitor.cli.app import Exit, app, person, register
 from monitor.config import load
+from monitor.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 CONFIG = """\
@@ -420,3 +421,15 @@ def test_init_without_permission(cli: Cli) -> None:
     """The reason is told."""
     Path("closed").mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
     assert cli("init", "closed")[::2] == (Exit.USAGE, "error: closed: cannot be written to: Permission denied\n")
+
+
+def test_where_nobody_is_logged_in_it_asks_who(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container has no login name; a record without a name would be worth little."""
+
+    def nobody() -> str:
+        raise KeyError("uid 1234")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert person("ann") == "ann"
+    with pytest.raises(ConfigError, match="--by: say who you are"):
+        person(None)
