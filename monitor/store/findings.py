@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from monitor.domain.finding import Event, EventKind, Evidence, Finding, FindingStatus, Resolution
@@ -19,6 +19,7 @@ from monitor.store.tables import ClickRow, FindingEventRow, FindingRow, SourceRo
 FINDINGS = FindingRow.__table__  # type: ignore[attr-defined]
 EVENTS = FindingEventRow.__table__  # type: ignore[attr-defined]
 CLICKS = ClickRow.__table__  # type: ignore[attr-defined]
+_REDELIVERED = timedelta(days=7)  # Slack gives up after hours
 SOURCES = SourceRow.__table__  # type: ignore[attr-defined]
 
 
@@ -107,7 +108,8 @@ def move_all(connection: Connection, events: Iterable[Event], now: datetime) -> 
 
 
 def first_time(connection: Connection, keys: Iterable[str], now: datetime) -> bool:
-    """Whether none of these keys came before. Writes them down."""
+    """Whether none of these keys came before. Writes them down, and forgets those that nobody delivers any more."""
+    connection.execute(delete(CLICKS).where(CLICKS.c.came_at < now - _REDELIVERED))
     new = [connection.execute(insert_or(CLICKS).values(key=k, came_at=now).on_conflict_do_nothing()) for k in keys]
     return all(result.rowcount for result in new)
 

@@ -6,7 +6,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from sqlmodel import SQLModel, create_engine
 from monitor.domain.observed import Account, Activity, Group, Role
 from monitor.domain.reading import Outcome, Scope
 from monitor.errors import StoreError
-from monitor.store import queries
+from monitor.store import findings, queries
 from monitor.store.engine import REVISIONS, migrate, open_engine, reading, writing
 from tests.peers.little import Bench
 from tests.peers.watch import START
@@ -408,3 +408,13 @@ class TestAsOf:
         bench.poll()
         assert [a["id"] for a in queries.accounts(bench.engine, privileged=True, at=then)] == ["ann"]
         assert list(queries.accounts(bench.engine, privileged=True)) == []
+
+
+def test_an_act_is_remembered_for_as_long_as_it_may_come_again(bench: Bench) -> None:
+    """Twice within days is once; what came a week ago is forgotten, so that the list of them does not grow."""
+    now = bench.clock.now()
+    with writing(bench.engine) as connection:
+        assert findings.first_time(connection, ["a", "b"], now)
+        assert not findings.first_time(connection, ["b", "c"], now + timedelta(days=3))
+        assert findings.first_time(connection, ["d"], now + timedelta(days=8))
+        assert {r[0] for r in connection.exec_driver_sql("SELECT key FROM clicks")} == {"c", "d"}
