@@ -77,6 +77,7 @@ class LearnWorldsSource(WatchedSource):
     members_every: Interval | None = None
     role_details_every: Interval | None = None
     seats_every: Interval | None = None
+    event_logs_every: Interval | None = None
     resume_within: Duration = timedelta(hours=1)
     raw_pages: Interval | None = None
     caps: CapsConfig = CapsConfig()

@@ -47,5 +47,6 @@ def sample(kind: str, names: Mapping[str, facts.Fact]) -> dict[str, Any]:
     record["person"] = SAMPLE_MATCH
     lists = ("past_levels", "past_roles", "past_emails", "earlier_ids", "past_access_levels", "past_groups")
     record |= {name: ["sample"] for name in lists}
-    record |= {"privileged": False, "role_access_level": "user"} if kind in ("account", "grant") else {}
+    if kind in ("account", "grant"):
+        record |= {"privileged": False, "role_access_level": "user", "last_active": now - timedelta(days=1)}
     return {name: facts.value(fact, record, now) for name, fact in names.items()}

@@ -60,9 +60,15 @@ def _last_login(
     return last_login or (created if never else None)
 
 
-def _idle(now: datetime, last_login: datetime | None, created: datetime | None, never: bool | None) -> int | None:
-    since = _last_login(now, last_login, created, never)
-    return None if since is None else whole_days(now, since)
+def _idle(
+    now: datetime, last_login: datetime | None, created: datetime | None, never: bool | None, active: datetime | None
+) -> int | None:
+    moments = [m for m in (_last_login(now, last_login, created, never), active) if m is not None]
+    return whole_days(now, max(moments)) if moments else None
+
+
+def _active(_now: datetime, active: datetime, last_login: datetime | None) -> datetime:
+    return active if last_login is None else max(active, last_login)
 
 
 def _new(_now: datetime, first_seen: datetime, watched_since: datetime | None) -> bool | None:
@@ -150,10 +156,19 @@ ACCOUNT = (
     Fact(
         "account.idle_days",
         "int",
-        "Whole days since the last sign-in, or since creation while never_signed_in.",
+        "Whole days since the last sign-in or what the event logs show after it, or since creation while "
+        "never_signed_in.",
         NO_SIGN_INS,
-        _SIGN_INS,
+        (*_SIGN_INS, "last_active?"),
         _idle,
+    ),
+    Fact(
+        "account.last_seen_active",
+        _T,
+        "The last thing that it did by itself: a sign-in, or what the event logs show.",
+        "the event logs were never read, or showed nothing of it so far",
+        ("last_active", "last_login?"),
+        _active,
     ),
     Fact("account.nps_score", "int", "Answer to the recommendation question, 1 to 10.", "nobody answered it"),
     Fact(

@@ -23,12 +23,14 @@ from monitor.domain.observed import Account, Role, grant_id
 from monitor.domain.rule import Rule, RuleTest
 
 NOW = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)  # any day will do: tests speak in distances
+DAY = timedelta(days=1)
 CONTROL_KEYS = {"at", "absent", "exists", "person"}
 COMPUTED = {
     "first_seen", "status_since", "level_since", "role_changed", "privileged_since", "reactivated", "privileged",
     "past_levels", "past_roles", "past_emails", "earlier_ids", "changed", "past_access_levels", "watched_since",
     "idle_days", "mostly_idle_days", "detractor", "age_days", "new", "email_domain", "past_groups", "last_seen",
     "grant_since", "since_days", "grant_id", "missing_groups", "kept_groups", "used",
+    "last_seen_active",
 }  # fmt: skip
 _AN = {
     "account": "an account", "person": "a person", "grant": "a grant", "role": "a role", "group": "a group",
@@ -123,7 +125,7 @@ def _checked(kind: str, poll: Mapping[str, Any], number: int) -> dict[str, Any]:
         raise ValueError(f"poll {number}: id cannot be absent; for a poll that does not show it write exists = false")
     if not isinstance(poll.get("exists", True), bool):
         raise ValueError(f"poll {number}: exists must be true or false")
-    held = {"role_access_level": "user", "person": {}} if kind in ("account", "grant") else {}
+    held = {"role_access_level": "user", "last_active": DAY, "person": {}} if kind in ("account", "grant") else {}
     allowed = facts.SAMPLES[kind] | held
     for key in [*(k for k in poll if k not in CONTROL_KEYS), *absent]:
         if key in COMPUTED:

@@ -41,6 +41,7 @@ class Scope:
     GROUPS = "groups"
     DETAILS = "role_details"
     MEMBERS = "members/"  # + group id
+    EVENTS = "event_logs"  # what people did
     SEATS = "seats"  # seat offerings, who manages them and who is in them
     PERSONS = "persons"  # no part of a target's own poll: the authorities that say whose its accounts are
     FAST = "fast_lane"  # who is privileged or suspended
@@ -96,6 +97,12 @@ class SeatsRead(NamedTuple):
     grants: list[Grant]
 
 
+class ActiveRead(NamedTuple):
+    """When accounts last did something of their own."""
+
+    latest: dict[str, datetime]
+
+
 class DetailsRead(NamedTuple):
     """The exact role id ("role:ID") and what the role was narrowed to, of every account that was asked for."""
 
@@ -126,7 +133,16 @@ class ScopeEnded(NamedTuple):
 
 
 Batch = (
-    AccountsRead | AccountsGone | RolesRead | GroupsRead | MembersRead | SeatsRead | DetailsRead | PageRead | ScopeEnded
+    AccountsRead
+    | AccountsGone
+    | ActiveRead
+    | RolesRead
+    | GroupsRead
+    | MembersRead
+    | SeatsRead
+    | DetailsRead
+    | PageRead
+    | ScopeEnded
 )
 
 
@@ -214,6 +230,10 @@ class Recall(Protocol):
     def due(self, scope: str) -> bool:
         """Whether this part is to be read now. A source that reads all of it every time need not ask."""
         return True
+
+    def read_until(self, scope: str) -> datetime | None:
+        """When the last poll that read this scope whole began."""
+        return None
 
     def known_roles(self) -> list[Role]:
         """The roles as earlier polls recorded them."""

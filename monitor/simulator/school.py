@@ -37,6 +37,7 @@ class School:
         self.groups: dict[str, dict[str, Any]] = {}
         self.members: dict[str, list[int]] = {}
         self.seats: dict[str, dict[str, Any]] = {}
+        self.events: list[dict[str, Any]] = []  # the oldest first
         self._make_groups()
         self._make_seats()
 
@@ -212,6 +213,14 @@ class School:
 
     def sign_in(self, who: str, when: float) -> None:
         self._touch(who)["last_login"] = when
+
+    def do(self, who: str, activity: str, when: float) -> None:
+        """Somebody does something that the event logs tell."""
+        user = self.get(who)
+        told = {"user": {"id": user["id"], "username": user["username"]}, "created": when, "activity": activity,
+                "description": activity.replace("_", " "), "type": "user"}  # fmt: skip
+        self.events.append(told)
+        self.events.sort(key=lambda e: e["created"])
 
     def sign_in_some(self, share: float, when: float) -> int:
         """That share of those who can sign in, and are neither dormant nor a case, does. Returns how many."""

@@ -26,7 +26,7 @@ from monitor.simulator.school import School, User
 
 API = "/admin/api"
 CLIENT_ID = "5f0000000000000000000001"
-DEFAULT_PAGE, MOST = 20, 200
+DEFAULT_PAGE, MOST, EVENTS_PAGE = 20, 200, 50
 NOT_FOUND = "Sorry the resource your trying to access does not exist."  # the API's own words
 Shape = Literal["array", "data"]
 
@@ -244,6 +244,16 @@ class SchoolServer(Loopback):
             "tags": found["tags"], "created": found["created"], "modified": found["created"],
         }  # fmt: skip
 
+    def _event_logs(self, asked: Asked) -> Reply:
+        query = asked.query
+        after, before = float(query.get("created_after", "-inf")), float(query.get("created_before", "inf"))
+        found = [
+            e for e in self.school.events
+            if after < e["created"] < before and query.get("activity") in (None, e["activity"])
+        ]  # fmt: skip
+        found = found if query.get("sort") == "asc" else found[::-1]
+        return self._page(found, asked, EVENTS_PAGE, lambda event: event)
+
     def _in_offering(self, asked: Asked, seat_id: str) -> Reply:
         """A bare array, whatever the members of groups come as."""
         if seat_id not in self.school.seats:
@@ -269,6 +279,7 @@ _ROUTES: tuple[tuple[str, Callable[..., Reply]], ...] = (
     ("/v2/users/([^/]+)", SchoolServer._user),
     ("/v2/users/([^/]+)/user-role", SchoolServer._user_role),
     ("/v2/user-roles", SchoolServer._roles),
+    ("/v2/event-logs", SchoolServer._event_logs),
     ("/v2/seats", SchoolServer._seats),
     ("/v2/seats/([^/]+)", SchoolServer._one_offering),
     ("/v2/seats/([^/]+)/users", SchoolServer._in_offering),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from urllib.parse import quote, urlsplit
 
@@ -40,6 +41,7 @@ from monitor.domain.reading import (
 from monitor.errors import AuthError, SourceError
 from monitor.sources.http import Ask, Caps, Inline, RateGate, Reader, Refused, Unreachable, open_client
 from monitor.sources.learnworlds_cost import requests
+from monitor.sources.learnworlds_events import read_events
 from monitor.sources.learnworlds_pages import GROUP_PAGE, SchoolPolling, meta_of
 from monitor.sources.learnworlds_records import (
     KEPT_FIELDS,
@@ -89,6 +91,7 @@ class LearnWorlds:
         read_members: bool = True,
         read_details: bool = True,
         read_seats: bool = False,
+        events_back: timedelta | None = None,
         pages_ahead: int = 4,
         transport: httpx.BaseTransport | None = None,
         progress: Progress | None = None,
@@ -96,7 +99,9 @@ class LearnWorlds:
         caps: Caps | None = None,
         pool: Pool = ThreadPoolExecutor,
     ) -> None:
-        """`gate` keeps the rate with others who ask the same school. `pool` makes the threads that fetch ahead; with
+        """`events_back`: how far back event logs are read the first time; None never reads them.
+
+        `gate` keeps the rate with others who ask the same school. `pool` makes the threads that fetch ahead; with
         `pages_ahead` 1 there are none.
         """
         self._lane, self.resumes, self.cut_off = Lane.FULL, True, False
@@ -113,6 +118,8 @@ class LearnWorlds:
             read_members,
             read_details,
             read_seats,
+            events_back,
+            clock,
             progress or silent,
         )
 
@@ -137,6 +144,7 @@ class LearnWorlds:
         return requests(
             sizes, self._lane, members=settings.read_members, details=settings.read_details,
             confirm_limit=settings.confirm_limit, seats=settings.read_seats,
+            events=settings.events_back is not None,
         )  # fmt: skip
 
     def _reading(self) -> type[SchoolReading]:
@@ -242,6 +250,8 @@ class Settings:
     read_members: bool
     read_details: bool
     read_seats: bool
+    events_back: timedelta | None
+    clock: Clock
     progress: Progress
 
 
@@ -289,6 +299,9 @@ class SchoolReading(SchoolPolling):
         yield from self.read_members() if self.settings.read_members else self.no_members()
         if self.settings.read_seats and self.recall.due(Scope.SEATS):
             yield from self.scope(Scope.SEATS, partial(read_seats, self), optional=True)
+        if self.settings.events_back is not None and self.recall.due(Scope.EVENTS):
+            work = partial(read_events, self, self.settings.clock.now(), self.settings.events_back)
+            yield from self.scope(Scope.EVENTS, work, optional=True)
         if self.settings.read_details and self.recall.due(Scope.DETAILS):
             yield from self.scope(Scope.DETAILS, self.read_details)
 

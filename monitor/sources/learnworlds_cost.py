@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from monitor.domain.reading import Lane, Scope, Sizes
+from monitor.sources.learnworlds_events import ACTIVITIES
 
 PER_PAGE, SMALL_PAGE = 200, 20  # users; groups and members, whose pages the API does not let us choose for sure
 
 
 def requests(
-    sizes: Sizes, lane: Lane, *, members: bool, details: bool, confirm_limit: int, seats: bool = False
+    sizes: Sizes,
+    lane: Lane,
+    *,
+    members: bool,
+    details: bool,
+    confirm_limit: int,
+    seats: bool = False,
+    events: bool = False,
 ) -> dict[str, int]:
     if lane is Lane.FAST:
         filters = 5 + sizes.privileged // PER_PAGE + sizes.suspended // PER_PAGE
@@ -18,6 +26,8 @@ def requests(
         found["members"] = sum(map(_pages, sizes.groups))
     if seats:
         found[Scope.SEATS] = _pages(len(sizes.seats)) + sum(map(_pages, sizes.seats))
+    if events:
+        found[Scope.EVENTS] = len(ACTIVITIES)  # at the least: how much people do is nowhere recorded
     if details:
         found[Scope.DETAILS] = sizes.privileged
     return found

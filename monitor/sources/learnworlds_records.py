@@ -98,6 +98,13 @@ class Member(Struct):
     id: str
 
 
+class Event(Struct):
+    """Something that a user did."""
+
+    user: Member
+    created: float
+
+
 class AssignedCourse(Struct):
     course_id: str
 
@@ -136,6 +143,7 @@ class Page(Struct):
 decode_user = msgspec.json.Decoder(User).decode
 decode_role = msgspec.json.Decoder(RoleRecord).decode
 decode_group = msgspec.json.Decoder(GroupRecord).decode
+decode_event = msgspec.json.Decoder(Event).decode
 decode_seats = msgspec.json.Decoder(SeatRecord).decode
 decode_member = msgspec.json.Decoder(Member).decode
 decode_detail = msgspec.json.Decoder(UserRoleDetail).decode

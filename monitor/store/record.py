@@ -117,11 +117,19 @@ def _accounts(connection: Connection, staging: Staging, snapshot_id: int) -> Non
             SELECT ?, {columns}, ? FROM staged.accounts WHERE state IN ('new', 'changed') ORDER BY account_id""",  # noqa: S608
         (source, snapshot_id),
     )
-    activity = ", ".join((*ACTIVITY, "raw_digest"))
+    activity = (*ACTIVITY, "raw_digest")
+    names, again = ", ".join(activity), ", ".join(f"{c} = excluded.{c}" for c in (*activity, "snapshot_id"))
     run(
-        f"""INSERT OR REPLACE INTO activity (source_id, account_id, {activity}, snapshot_id)
-            SELECT ?, account_id, {activity}, ? FROM staged.accounts ORDER BY account_id""",  # noqa: S608
+        f"""INSERT INTO activity (source_id, account_id, {names}, snapshot_id)
+            SELECT ?, account_id, {names}, ? FROM staged.accounts WHERE true ORDER BY account_id
+            ON CONFLICT (source_id, account_id) DO UPDATE SET {again}""",  # noqa: S608  # only our own column names
         (source, snapshot_id),
+    )
+    run(
+        """UPDATE activity SET last_active = max(coalesce(last_active, 0), (
+             SELECT at FROM staged.active a WHERE a.account_id = activity.account_id))
+           WHERE source_id = ? AND account_id IN (SELECT account_id FROM staged.active)""",
+        (source,),
     )
     run("DELETE FROM activity WHERE source_id = ? AND account_id IN (SELECT account_id FROM staged.gone)", (source,))
 

@@ -58,9 +58,10 @@ def account_records(  # noqa: C901  # it meets every account at every poll: call
     moments = [f for f in stored if f in _MOMENTS]
     texts = [f for f in stored if f in _JSON]
     flags = [f for f in stored if f in _FLAGS]
-    links = {k: _links(staging, g) for k, g in _LINKS.items() if k in wanted}
+    links: dict[str, Callable[[str], Any]] = {k: _links(staging, g) for k, g in _LINKS.items() if k in wanted}
     given = {"watched_since": watched_since, "groups_as_of": groups_as_of}
     constants = {k: v for k, v in given.items() if k in wanted}
+    links |= {"last_active": _Latest(staging)} if "last_active" in wanted else {}
     links |= {"past_groups": _Merge(staging.past_members())} if "past_groups" in wanted else {}
     micro = timedelta(microseconds=1)
     for row in staging.db.execute(_sql(stored, staging.lane), {"source": staging.source_id}):
@@ -146,6 +147,24 @@ class _Merge:
                 found.append(self._next[1])
             self._next = self._rows.fetchone()
         return found
+
+
+class _Latest:
+    """When one account after another was last active, both in the order of ids."""
+
+    def __init__(self, staging: Staging) -> None:
+        self._rows = staging.db.execute(
+            """SELECT account_id, max(at) FROM (
+                 SELECT account_id, last_active AS at FROM main_db.activity WHERE source_id = ? AND last_active NOTNULL
+                 UNION ALL SELECT account_id, at FROM active) GROUP BY account_id ORDER BY account_id""",
+            (staging.source_id,),
+        )
+        self._next = self._rows.fetchone()
+
+    def __call__(self, account_id: str) -> datetime | None:
+        while self._next is not None and self._next[0] < account_id:
+            self._next = self._rows.fetchone()
+        return moment(self._next[1]) if self._next is not None and self._next[0] == account_id else None
 
 
 def _links(staging: Staging, kind: GrantKind) -> _Merge:
@@ -255,10 +274,11 @@ def seat_records(staging: Staging) -> Iterator[dict[str, Any]]:
 def _idle_since(staging: Staging) -> dict[str, datetime | None]:
     """By group, since when more than half of its members have not signed in: one more pass over the accounts."""
     signed_in: dict[str, list[datetime | None]] = {}
-    fields = ("groups", "status", "last_login", "created", "never_signed_in")
+    fields = ("groups", "status", "last_login", "last_active", "created", "never_signed_in")
     for account in account_records(staging, fields, None):
         if account["status"] != "suspended":  # who cannot sign in says nothing about the others
-            at = account["last_login"] or (account["created"] if account["never_signed_in"] else None)
+            moments = [m for m in (account["last_login"], account["last_active"]) if m is not None]
+            at = max(moments) if moments else account["created"] if account["never_signed_in"] else None
             for group_id in account["groups"]:
                 signed_in.setdefault(group_id, []).append(at)
     return {group_id: _middle(moments) for group_id, moments in signed_in.items()}

@@ -21,6 +21,7 @@ from monitor.domain.observed import Account, Activity, Grant, GrantKind, Group, 
 from monitor.domain.reading import (
     AccountsGone,
     AccountsRead,
+    ActiveRead,
     Batch,
     DetailsRead,
     GroupsRead,
@@ -28,7 +29,6 @@ from monitor.domain.reading import (
     Lane,
     MembersRead,
     Outcome,
-    PageRead,
     Resumed,
     RolesRead,
     Scope,
@@ -36,7 +36,7 @@ from monitor.domain.reading import (
     SeatsRead,
     SeenAccount,
 )
-from monitor.store.tables import EPOCH, MICROSECOND, AccountRow, ActivityRow, micros
+from monitor.store.tables import EPOCH, MICROSECOND, AccountRow, ActivityRow, micros, moment
 
 if TYPE_CHECKING:
     from monitor.store.pages import Archive
@@ -53,6 +53,7 @@ assert {*ACTIVITY, "raw_digest"} < set(ActivityRow.__table__.columns.keys())  # 
 SCHEMA = f"""
 CREATE TABLE accounts (account_id TEXT PRIMARY KEY, {", ".join(STAGED[1:])}, state TEXT, ends INTEGER) WITHOUT ROWID;
 CREATE TABLE gone (account_id TEXT PRIMARY KEY, ends INTEGER) WITHOUT ROWID;
+CREATE TABLE active (account_id TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE shown (account_id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE new_grants (account_id TEXT, kind TEXT, entitlement_id TEXT);
 CREATE TABLE ended_grants (pk INTEGER PRIMARY KEY, account_id TEXT);
@@ -214,6 +215,12 @@ class Staging:
         self.left_out.add(scope)
         return False
 
+    def read_until(self, scope: str) -> datetime | None:
+        row = self.db.execute(
+            "SELECT json_extract(scopes_read, '$.' || ?) FROM main_db.sources WHERE id = ?", (scope, self.source_id)
+        ).fetchone()
+        return moment(row[0]) if row else None
+
     def known_roles(self) -> list[Role]:
         rows = self.db.execute(
             """SELECT role_id, title, description, access_level, custom FROM main_db.roles
@@ -256,12 +263,12 @@ class Staging:
                 self.groups, self.managers = {g.id: g for g in groups}, managers
             case MembersRead(group_id, ids):
                 self._add_members(group_id, ids)
+            case ActiveRead(latest):
+                self._add_active(latest)
             case SeatsRead(seats, grants):
                 self.seats, self.seat_grants = {s.id: s for s in seats}, grants
             case DetailsRead(assigned):
                 self.assigned += assigned
-            case PageRead():
-                pass
             case ScopeEnded(name):
                 self.scopes[name] = batch
 
@@ -272,6 +279,12 @@ class Staging:
         self.db.execute("BEGIN")
         self.db.executemany(INSERT, rows)
         self.db.execute("COMMIT")
+
+    def _add_active(self, latest: Mapping[str, datetime]) -> None:
+        self.db.executemany(
+            """INSERT INTO active VALUES (?, ?) ON CONFLICT (account_id) DO UPDATE SET at = max(at, excluded.at)""",
+            [(account_id, (at - EPOCH) // MICROSECOND) for account_id, at in latest.items()],
+        )
 
     def row(self, seen: SeenAccount) -> tuple[Any, ...]:
         account, activity, raw_digest = seen

@@ -64,14 +64,18 @@ def watched(
 def _asks(source: SourceConfig) -> str:
     """Digest of the settings that decide what is asked for, and of whom."""
     decides = [
-        getattr(source, n, None) for n in ("url", "client_id", "members", "role_details", "seats_every", "raw_pages")
+        getattr(source, n, None)
+        for n in ("url", "client_id", "members", "role_details", "seats_every", "event_logs_every", "raw_pages")
     ]
     return hashlib.sha256(repr(decides).encode()).hexdigest()[:16]
 
 
+SLOW = ("members", "role_details", "seats", "event_logs")
+
+
 def _slow(source: SourceConfig) -> dict[str, float]:
     """Parts with an interval of their own, by the setting's name: members_every."""
-    found = {family: getattr(source, f"{family}_every", None) for family in ("members", "role_details", "seats")}
+    found = {family: getattr(source, f"{family}_every", None) for family in SLOW}
     return {family: every.total_seconds() for family, every in found.items() if every}
 
 
@@ -140,6 +144,7 @@ def _learnworlds(
         read_members=source.members,
         read_details=source.role_details,
         read_seats=source.seats_every is not None,
+        events_back=source.event_logs_every,
         progress=progress,
         gate=gate(clock, source.rate, folder, source.url.rstrip("/"), source.client_id),
         caps=_caps(source.caps),

@@ -20,6 +20,7 @@ from jsonschema import Draft202012Validator
 from monitor.domain.observed import GrantKind, Role
 from monitor.simulator import School, SchoolServer
 from monitor.sources import learnworlds_records as records
+from monitor.sources.learnworlds_events import ACTIVITIES
 from tests.peers.watch import START
 
 FOLDER = Path(os.environ.get("ACCESS_MONITOR_CONTRACTS", Path(__file__).parents[3] / "shared" / "contracts"))
@@ -54,6 +55,7 @@ def _faults(description: dict[str, Any], path: str, status: str, answer: Any) ->
 def test_every_answer_fits_the_description(description: dict[str, Any], school: tuple[School, httpx.Client]) -> None:
     """Users, one user, roles, groups, members, and the details of every role that somebody holds."""
     made, client = school
+    made.do(made.holders("Admin")[0], "login", START.timestamp() - 60)
     holders = [made.holders(str(r["title"]))[0] for r in made.roles if made.holders(str(r["title"]))]
     group, seats = next(iter(made.groups)), next(iter(made.seats))
     asked = [
@@ -62,6 +64,7 @@ def test_every_answer_fits_the_description(description: dict[str, Any], school: 
         ("/v2/user_groups", "/v2/user_groups"),
         ("/v2/user_groups/{id}", f"/v2/user_groups/{group}"),
         ("/v2/user_groups/{id}/users", f"/v2/user_groups/{group}/users"),
+        ("/v2/event-logs", "/v2/event-logs?activity=login&sort=asc"),
         ("/v2/seats", "/v2/seats"),
         ("/v2/seats/{id}", f"/v2/seats/{seats}"),
         ("/v2/seats/{id}/users", f"/v2/seats/{seats}/users"),
@@ -172,6 +175,16 @@ def test_every_sample_of_a_seat_offering_is_understood(description: dict[str, An
         assert [g.account_id for g in managers] == [m["id"] for m in sample["seat_managers"]]
         assert all(g.kind == GrantKind.SEAT_MANAGER for g in managers)
     assert "available_seats" in schema["properties"]
+
+
+def test_every_sample_of_an_event_is_understood(description: dict[str, Any]) -> None:
+    """And what is asked for is something that the API knows."""
+    schema = description["components"]["schemas"]["EventLog"]
+    assert schema["examples"]
+    for sample in schema["examples"]:
+        event = records.decode_event(msgspec.json.encode(sample))
+        assert (event.user.id, event.created) == (sample["user"]["id"], sample["created"])
+    assert set(ACTIVITIES) <= set(schema["properties"]["activity"]["enum"])
 
 
 def test_every_sample_of_a_role_detail_is_understood(description: dict[str, Any]) -> None:
