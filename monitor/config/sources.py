@@ -200,6 +200,7 @@ class TrutoSource(WatchedSource):
     fields: list[str] = ["company"]
     members: Bool = True
     role_details: Bool = False
+    resume_within: Duration = timedelta(hours=1)
     raw_pages: Interval | None = None
     caps: CapsConfig = CapsConfig()
     confirm_limit: Annotated[Int, Field(ge=0, le=10000)] = 200
@@ -225,7 +226,9 @@ class ScimSource(WatchedSource):
     levels: dict[str, str] = {}
     fields: list[str] = []
     groups: Bool = True
+    resume_within: Duration = timedelta(hours=1)
     raw_pages: Interval | None = None
+    caps: CapsConfig = CapsConfig()
     confirm_limit: Annotated[Int, Field(ge=0, le=10000)] = 200
 
 

@@ -123,6 +123,7 @@ class PageRead(NamedTuple):
     number: int
     ends: list[str]  # ids of its first and last record
     proof: dict[str, Any]  # so far
+    cursor: str | None = None  # by which it was asked for, where pages have no numbers
 
 
 class ScopeEnded(NamedTuple):

@@ -270,10 +270,7 @@ class SchoolReading(SchoolPolling):
 
     def _go_on(self, earlier: Resumed) -> None:
         """What was read before the poll was cut off is not asked for again."""
-        self.done = earlier.done
-        self.reader.go_on(earlier.proof)
-        self.proof.resumed["began"] = earlier.began.isoformat().replace("+00:00", "Z")
-        self.proof.resumed["kept"] = f"{len(earlier.done)} scopes"
+        self.go_on_after(earlier)
         if Scope.ROLES in earlier.done:
             self.role_ids, self.digests_hold = role_ids(earlier.roles), True
         if Scope.GROUPS in earlier.done:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,15 +21,19 @@ from monitor.domain.reading import (
     GroupsRead,
     KeepPage,
     MembersRead,
+    PageRead,
     Progress,
     Proof,
     Recall,
+    Resumed,
     RolesRead,
     Scope,
+    Sizes,
 )
 from monitor.errors import AuthError, SourceError
 from monitor.sources.http import (
     Ask,
+    Caps,
     RateGate,
     Reader,
     Refused,
@@ -58,6 +62,7 @@ from monitor.sources.scopes import Part, Polling, decoded, silent
 
 USERS, GROUPS, CONFIG = "/Users", "/Groups", "/ServiceProviderConfig"
 EMPTY_PAGES = 100  # so many without a record, and the server only makes cursors
+MOVED = "begun anew: its place is not valid any more, or the rows have moved too far"
 
 Paging = Literal["auto", "index", "cursor"]
 
@@ -92,10 +97,14 @@ class Scim:
         confirm_limit: int = 200,
         transport: httpx.BaseTransport | None = None,
         progress: Progress | None = None,
+        gate: RateGate | None = None,
+        caps: Caps | None = None,
     ) -> None:
-        self.name, self.proof = name, Proof()
+        """`gate` keeps the rate with others who ask the same server."""
+        self.name, self.proof, self.rate = name, Proof(), rate
+        self.resumes, self.cut_off, self._caps = True, False, caps
         self._url, self._token, self._transport = url.rstrip("/"), Token(token, "the SCIM server"), transport
-        self._clock, self._gate = clock, RateGate(clock, *rate)
+        self._clock, self._gate = clock, gate or RateGate(clock, *rate)
         self._settings = Settings(
             count, paging, levels or {}, kept_fields, read_groups, confirm_limit, progress or silent
         )
@@ -103,7 +112,18 @@ class Scim:
     def read(self, recall: Recall) -> Iterator[Batch]:
         self.proof = Proof(endpoint=self._url)
         with self._reader(self.proof, recall.keep_page()) as reader:
-            yield from _Reading(reader, recall, self._settings).all()
+            reading = _Reading(reader, recall, self._settings)
+            reading.goes_on = self.resumes
+            yield from reading.all()
+            self.cut_off = reading.cut_off
+
+    def cost(self, sizes: Sizes) -> dict[str, int]:
+        """A server may give out smaller pages; then earlier polls tell."""
+        settings = self._settings
+        found = {"config": int(settings.paging == "auto"), Scope.USERS: _pages(sizes.accounts, settings.count)}
+        if settings.read_groups:
+            found |= {Scope.GROUPS: _pages(len(sizes.groups), settings.count), "members": 0}
+        return found
 
     def check(self) -> str | None:
         """What is wrong with the connection and what to do, or None. Asks for one user."""
@@ -125,6 +145,7 @@ class Scim:
                 base=self._url,
                 credentials=self._token,
                 explain=self._explain,
+                caps=self._caps,
                 keep=keep,
             )
             try:
@@ -144,6 +165,10 @@ class Scim:
         return sanitised(said.encode(), self._token.secrets())
 
 
+def _pages(records: int, size: int) -> int:
+    return max(1, -(-records // size))
+
+
 class _Reading(Polling):
     """One poll of a server."""
 
@@ -154,13 +179,22 @@ class _Reading(Polling):
         self.users = Part()
         self.last: str | None = None  # the last user that a page has shown
         self.roles: dict[str, Role] = {}
-        self.assigned: list[Grant] = []
+        self.assigned: list[Grant] = []  # since they were last told
+        self.earlier = recall.earlier_part()
+        if self.earlier is not None:
+            self._go_on(self.earlier)
+
+    def _go_on(self, earlier: Resumed) -> None:
+        """Groups are read anew: their members stand in the list itself."""
+        self.go_on_after(earlier)
+        self.done = earlier.done & {Scope.USERS, Scope.ROLES, Scope.DETAILS}
+        self.roles = {role.id: role for role in earlier.roles}
 
     def all(self) -> Iterator[Batch]:
         """Roles are those that users hold: SCIM has no list of them."""
         yield from self.scope(Scope.USERS, self.read_users)
         yield from self.scope(Scope.ROLES, partial(self._of_users, RolesRead([*self.roles.values()])))
-        yield from self.scope(Scope.DETAILS, partial(self._of_users, DetailsRead(self.assigned)))
+        yield from self.scope(Scope.DETAILS, partial(self._of_users, DetailsRead([])))
         if self.settings.read_groups:
             yield from self.read_groups()
 
@@ -187,15 +221,59 @@ class _Reading(Polling):
         self.users = part
         self._choose_paging()
         self.proof.filters["paging"] = "cursor" if self.by_cursor else "index"
-        for where, data in self._pages(part, "users", USERS):
-            for one in decoded(data, decode_held, part, where):
-                self.last = one.id
-                self._hold(one)
-            seen = self.accounts(data, part, where)
-            if seen:
-                yield AccountsRead(seen)
+        earlier = self.earlier.pages.get(Scope.USERS) if self.earlier else None
+        if earlier is not None and (yield from self._goes_on(part, earlier)):
+            self.proof.resumed["users"] = f"{self._told(earlier.cursor or '')}"
+        else:
+            if earlier is not None:
+                self.proof.resumed["users"] = MOVED
+            for where, cursor, data in self._pages(part, "users", USERS):
+                yield from self._users_on(part, where, cursor, data)
         if not part.faults:
             yield from self.confirm(part)
+            yield from self._held_so_far()
+
+    def _goes_on(self, part: Part, earlier: PageRead) -> Generator[Batch, None, bool]:
+        """Reads on from the page that was read last, if it still shows its first or its last row."""
+        start = earlier.cursor or ""
+        if start.isdigit() is self.by_cursor and start:
+            return False  # the server pages in another way now
+        pages = self._pages(part, "users", USERS, start)
+        try:
+            where, cursor, data = next(pages)
+        except (AuthError, Unreachable):
+            raise
+        except Refused as error:
+            if error.passing:
+                raise
+            return False
+        if not set(earlier.ends) & {one.id for one in decoded(data, decode_held, Part(), where)}:
+            pages.close()
+            return False
+        yield from self._users_on(part, where, cursor, data)
+        for where, cursor, data in pages:
+            yield from self._users_on(part, where, cursor, data)
+        return True
+
+    def _users_on(self, part: Part, where: str, cursor: str, data: list[Raw]) -> Iterator[Batch]:
+        held = list(decoded(data, decode_held, part, where))
+        for one in held:
+            self.last = one.id
+            self._hold(one)
+        seen = self.accounts(data, part, where)
+        if seen:
+            yield AccountsRead(seen)
+        if not part.faults:
+            yield from self._held_so_far()
+            ends = [one.id for one in (*held[:1], *held[-1:])]
+            yield PageRead(Scope.USERS, self.proof.pages["users"], ends, self.so_far(), cursor)
+
+    def _held_so_far(self) -> Iterator[Batch]:
+        """Page by page, so that a poll that goes on knows them."""
+        if self.assigned:
+            yield RolesRead([*self.roles.values()])
+            yield DetailsRead(self.assigned)
+            self.assigned = []
 
     def _of_users(self, batch: Batch, part: Part) -> Iterator[Batch]:
         """What follows from users is whole when they were."""
@@ -228,7 +306,7 @@ class _Reading(Polling):
     def _list_groups(self, records: dict[str, GroupRecord], part: Part) -> Iterator[Batch]:
         """What was read of them is told even when the list broke off."""
         try:
-            for where, data in self._pages(part, "groups", GROUPS):
+            for where, _, data in self._pages(part, "groups", GROUPS):
                 records |= {record.id: record for record in decoded(data, decode_group, part, where)}
         finally:
             if part.answers:
@@ -249,14 +327,17 @@ class _Reading(Polling):
 
     # pages
 
-    def _pages(self, part: Part, kind: str, path: str) -> Iterator[tuple[str, list[Raw]]]:
-        """Every page, and a fault when the server's own count says that there was more.
+    def _pages(
+        self, part: Part, kind: str, path: str, start: str = ""
+    ) -> Generator[tuple[str, str, list[Raw]], None, None]:
+        """Every page with its index or cursor, and a fault when the server's own count says that there was more.
 
         The count may move meanwhile: who came or went is on one page more or less, so the smallest one is expected.
         """
         shown, totals = set[int](), list[int]()
-        pages = self._by_cursor(part, kind, path) if self.by_cursor else self._by_index(part, kind, path)
-        for number, page in enumerate(pages, 1):
+        by = self._by_cursor if self.by_cursor else self._by_index
+        before_start = int(start) - 1 if start and not self.by_cursor else 0
+        for number, (cursor, page) in enumerate(by(part, kind, path, start), 1):
             data, where = page.Resources or [], f"{kind} page {number}"
             before = len(shown)
             shown |= {hash(one.id) for one in decoded(data, decode_held, Part(), where)}
@@ -265,13 +346,14 @@ class _Reading(Polling):
             totals += [page.totalResults] if page.totalResults is not None else []
             self.count(kind, len(data))
             self.progress(kind, len(shown), page.totalResults)
-            yield where, data
-        if totals and len(shown) < min(totals):
+            yield where, cursor, data
+        whole = not start or not self.by_cursor  # by cursor nobody knows how many came before
+        if totals and whole and before_start + len(shown) < min(totals):
             part.fault(f"the server counts {min(totals)} {kind} and showed {len(shown)}")
 
-    def _by_index(self, part: Part, kind: str, path: str) -> Iterator[ListResponse]:
+    def _by_index(self, part: Part, kind: str, path: str, begin: str) -> Iterator[tuple[str, ListResponse]]:
         """The server may return fewer than asked for (RFC 7644, 3.4.2.4), so the next index follows from what came."""
-        start = 1
+        start = int(begin or 1)
         while True:
             page = self._page(
                 part,
@@ -282,17 +364,17 @@ class _Reading(Polling):
                 raise SourceError(f"GET {path}: without totalResults there is no telling how many {kind} there are")
             if page.startIndex not in (None, start) and page.Resources:
                 raise SourceError(f"GET {path} from {start}: the answer begins at {page.startIndex}")
-            yield page
+            yield str(start), page
             start += len(page.Resources or ())
             if start > page.totalResults or not page.Resources:
                 return
 
-    def _by_cursor(self, part: Part, kind: str, path: str) -> Iterator[ListResponse]:
+    def _by_cursor(self, part: Part, kind: str, path: str, begin: str) -> Iterator[tuple[str, ListResponse]]:
         """`count` stays the same in every request, or a cursor is no longer valid (RFC 9865)."""
-        cursor, seen, empty = "", set[str](), 0
+        cursor, seen, empty = begin, set[str](), 0
         while True:
             page = self._page(part, kind, Ask(path, {"cursor": cursor, "count": self.settings.count}))
-            yield page
+            yield cursor, page
             empty = 0 if page.Resources else empty + 1
             if not page.nextCursor:
                 return
@@ -304,6 +386,9 @@ class _Reading(Polling):
     def _page(self, part: Part, kind: str, ask: Ask) -> ListResponse:
         self.asking(kind)
         page = self.got(part, kind, self.reader.fetch(ask, decode_page))
-        start, cursor = ask.params.get("startIndex"), str(ask.params.get("cursor", ""))
-        self.proof.page(kind, self.cursor_told(cursor) if start is None else f"from {start}", page.totalResults)
+        where = self._told(str(ask.params.get("startIndex", ask.params.get("cursor", ""))))
+        self.proof.page(kind, where, page.totalResults)
         return page
+
+    def _told(self, where: str) -> str:
+        return self.cursor_told(where) if self.by_cursor else f"from {where}"

@@ -25,6 +25,7 @@ from monitor.domain.reading import (
     PageRead,
     Progress,
     Recall,
+    Resumed,
     ScopeEnded,
     SeenAccount,
 )
@@ -81,6 +82,13 @@ class Polling:
         self.done: frozenset[str] = frozenset()  # scopes that were read before the poll was cut off
         self.goes_on = False  # whether the poll leaves word of what it has read
         self.digests_hold = True  # False: a record means something else once the other scopes can be read
+
+    def go_on_after(self, earlier: Resumed) -> None:
+        """What was read before the poll was cut off is not asked for again."""
+        self.done = earlier.done
+        self.reader.go_on(earlier.proof)
+        self.proof.resumed["began"] = earlier.began.isoformat().replace("+00:00", "Z")
+        self.proof.resumed["kept"] = f"{len(earlier.done)} scopes"
 
     # what a source fills in
 

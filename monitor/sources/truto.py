@@ -7,7 +7,7 @@ Nothing is ever written.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,18 +27,21 @@ from monitor.domain.reading import (
     GroupsRead,
     KeepPage,
     Outcome,
+    PageRead,
     Progress,
     Proof,
     Recall,
+    Resumed,
     RolesRead,
     Scope,
     ScopeEnded,
+    Sizes,
 )
-from monitor.errors import SourceError
-from monitor.sources.http import Ask, Caps, Inline, RateGate, Reader, Refused, open_client
+from monitor.errors import AuthError, SourceError
+from monitor.sources.http import Ask, Caps, Inline, RateGate, Reader, Refused, Unreachable, open_client
 from monitor.sources.learnworlds_pages import SchoolPolling
 from monitor.sources.learnworlds_records import KEPT_FIELDS, decode_member
-from monitor.sources.scopes import Part, decoded, silent
+from monitor.sources.scopes import Part, cause_of, decoded, silent
 from monitor.sources.table import Nothing
 from monitor.sources.truto_api import (
     MOST_PER_PAGE,
@@ -58,6 +61,7 @@ from monitor.sources.truto_records import IntegratedAccount, RoleList, decode_in
 Api = Literal["unified", "proxy", "mcp"]
 CUSTOM = "/custom/v2"  # what follows goes to LearnWorlds' own API, with the credentials that Truto holds
 MOST_PAGES = 20_000
+MCP_BEGINS = 3  # requests: initialize, initialized, tools/list
 MOST_EMPTY_PAGES = 20  # in a row; an empty page with a cursor is no end
 
 STATES = {
@@ -67,9 +71,13 @@ STATES = {
     "post_install_error": "Truto could not finish setting it up: see its last error in Truto, and connect it again",
 }
 
+OF_CREDENTIALS = ("needs_reauth", "validation_error")  # only a person with good credentials can mend these
+
 NO_TOOL = "no tool of the MCP server tells the members of a group; with token and integrated_account_id they are read"
 
 NO_MANAGERS = 'without remote_data nobody knows who manages it; api = "proxy" reads it'
+
+MOVED = "begun anew: its cursor is not valid any more, or the rows have moved too far"
 
 Pool = Callable[[int], Executor]
 
@@ -100,7 +108,8 @@ class Truto:
         pool: Pool = ThreadPoolExecutor,
     ) -> None:
         """`mcp_url` lies below `url`, since the token is sent there."""
-        self.name, self.proof = name, Proof()
+        self.name, self.proof, self.rate = name, Proof(), rate
+        self.resumes, self.cut_off = True, False
         self._url, self._api, self._mcp = url.strip().rstrip("/"), api, (mcp_url or "").strip()
         self._path = urlsplit(self._mcp).path
         self._token = TrutoToken(token, self._mcp, self._path.rpartition("/")[2])
@@ -120,7 +129,21 @@ class Truto:
         way = self._way()
         self.proof = Proof(endpoint=self._url + way.endpoint)
         with self._reader(self.proof, recall.keep_page()) as reader:
-            yield from _Reading(reader, recall, self._settings, way).all()
+            reading = _Reading(reader, recall, self._settings, way)
+            reading.goes_on = self.resumes
+            yield from reading.all()
+            self.cut_off = reading.cut_off
+
+    def cost(self, sizes: Sizes) -> dict[str, int]:
+        """Truto makes one request of each of ours; `begin`: what is asked before anything is read."""
+        settings, own = self._settings, self._settings.integrated_account is not None
+        found = {"begin": own + (MCP_BEGINS if self._api == "mcp" else 0), Scope.ROLES: 1}
+        found |= {Scope.USERS: _pages(sizes.accounts), Scope.GROUPS: _pages(len(sizes.groups))}
+        if settings.read_members and own:
+            found["members"] = sum(map(_pages, sizes.groups))
+        if settings.read_details:
+            found[Scope.DETAILS] = sizes.privileged
+        return found
 
     def check(self) -> str | None:
         """What is wrong with the connection and what to do, or None. Asks for one record of each kind."""
@@ -152,6 +175,10 @@ class Truto:
                 yield reader
             finally:
                 reader.close()
+
+
+def _pages(records: int) -> int:
+    return max(1, -(-records // MOST_PER_PAGE))
 
 
 def _keep_session(client: httpx.Client, response: httpx.Response) -> None:
@@ -199,12 +226,22 @@ class _Reading(SchoolPolling):
         self.witness: Raw | None = None  # a user that a page has shown
         self.suspended: str | None = None  # one of those that are suspended
         self.custom = False  # whether single accounts are asked for through /custom/
+        self.earlier = recall.earlier_part()
+        if self.earlier is not None:
+            self._go_on(self.earlier)
+
+    def _go_on(self, earlier: Resumed) -> None:
+        self.go_on_after(earlier)
+        if Scope.ROLES in earlier.done:
+            self.roles, self.digests_hold = RoleList(earlier.roles), True
+        if Scope.GROUPS in earlier.done:
+            self.groups = {g.id: g for g in earlier.groups}
 
     def all(self) -> Iterator[Batch]:
         try:
             self.begin()
         except SourceError as error:
-            self.over = str(error)
+            self.over, self.over_for = str(error), cause_of(error)
         yield from self.scope(Scope.ROLES, self.read_roles)
         yield from self.scope(Scope.USERS, self.read_users)
         yield from self.scope(Scope.GROUPS, self.read_groups)
@@ -219,7 +256,8 @@ class _Reading(SchoolPolling):
             self.asking("integrated_account")
             found = self.got(Part(), "integrated_account", self.reader.fetch(ask, decode_integrated))
             if found.status != "active":
-                raise SourceError(self._inactive(found))
+                kind = AuthError if found.status in OF_CREDENTIALS else SourceError
+                raise kind(self._inactive(found))
         self.way.begin(self.reader)
         self.proof.filters = dict(self.way.filters)
 
@@ -250,11 +288,12 @@ class _Reading(SchoolPolling):
 
     # lists
 
-    def listed(self, part: Part, kind: str) -> Iterator[tuple[int, TrutoPage]]:
-        """Every page, until there is no cursor. Each has to bring something new, or they would never end."""
-        cursor: str | None = None
+    def listed(
+        self, part: Part, kind: str, start: int = 1, cursor: str | None = None
+    ) -> Generator[tuple[int, str | None, TrutoPage], None, None]:
+        """Every page with its cursor, until there is none. Each has to bring something new, or they would never end."""
         cursors, pages, empty = set[str](), set[bytes](), 0
-        for number in range(1, MOST_PAGES + 1):
+        for number in range(start, MOST_PAGES + 1):
             ask = self.way.listing(kind, cursor)
             self.asking(kind)
             page = self.got(part, kind, self.reader.fetch(ask, partial(self.way.page, kind)))
@@ -265,7 +304,7 @@ class _Reading(SchoolPolling):
             digest = hashlib.sha256(b"\n".join(page.records)).digest()
             if page.records and digest in pages:
                 raise SourceError(f"{kind}, page {number}: it repeats an earlier page")
-            yield number, page
+            yield number, cursor, page
             if page.cursor is None:
                 return
             empty = 0 if page.records else empty + 1
@@ -293,7 +332,7 @@ class _Reading(SchoolPolling):
 
     def _roles(self, part: Part) -> dict[str, Role]:
         pages = self.listed(part, "roles")
-        found = (r for n, page in pages for r in decoded(page.records, self.way.role, part, f"page {n}"))
+        found = (r for n, _, page in pages for r in decoded(page.records, self.way.role, part, f"page {n}"))
         return {role.id: role for role in found}
 
     def _own_role_ids(self, part: Part) -> set[str] | None:
@@ -310,16 +349,46 @@ class _Reading(SchoolPolling):
     # users
 
     def read_users(self, part: Part) -> Iterator[Batch]:
-        for number, page in self.listed(part, "users"):
-            self._look_for_witnesses(page.records)
-            self.progress("users", self.proof.records["users"], None)
-            seen = self.accounts(page.records, part, f"page {number}")
-            if seen:
-                yield AccountsRead(seen)
+        earlier = self.earlier.pages.get(Scope.USERS) if self.earlier else None
+        if earlier is not None and (yield from self._goes_on(part, earlier)):
+            self.proof.resumed["users"] = f"from page {earlier.number}"
+        else:
+            if earlier is not None:
+                self.proof.resumed["users"] = MOVED
+            for number, cursor, page in self.listed(part, "users"):
+                yield from self._users_on(part, number, cursor, page)
         if not (self.way.shows_suspended or self.suspended):
             part.fault("nothing tells Truto to show suspended users, so some may be missing")
         if not part.faults:
             yield from self.confirm(part)
+
+    def _goes_on(self, part: Part, earlier: PageRead) -> Generator[Batch, None, bool]:
+        """Reads on from the page that was read last, if its cursor still holds and it shows its first or last row."""
+        pages = self.listed(part, "users", earlier.number, earlier.cursor)
+        try:
+            number, cursor, page = next(pages)
+        except (AuthError, Unreachable):
+            raise
+        except Refused as error:
+            if error.passing:
+                raise
+            return False
+        if not set(earlier.ends) & set(_ends(page.records)):
+            pages.close()
+            return False
+        yield from self._users_on(part, number, cursor, page)
+        for number, cursor, page in pages:
+            yield from self._users_on(part, number, cursor, page)
+        return True
+
+    def _users_on(self, part: Part, number: int, cursor: str | None, page: TrutoPage) -> Iterator[Batch]:
+        self._look_for_witnesses(page.records)
+        self.progress("users", self.proof.records["users"], None)
+        seen = self.accounts(page.records, part, f"page {number}")
+        if seen:
+            yield AccountsRead(seen)
+        if not part.faults:
+            yield PageRead(Scope.USERS, number, _ends([*page.records[:1], *page.records[-1:]]), self.so_far(), cursor)
 
     # confirmation
 
@@ -376,7 +445,7 @@ class _Reading(SchoolPolling):
         managers: dict[Grant, None] = {}
         broken: SourceError | None = None
         try:
-            for number, page in self.listed(part, "groups"):
+            for number, _, page in self.listed(part, "groups"):
                 self._add_groups(page.records, managers, part, f"page {number}")
                 self.progress("groups", len(self.groups), None)
             if not part.faults:
@@ -424,7 +493,7 @@ class _Reading(SchoolPolling):
 
     def read_members(self) -> Iterator[Batch]:
         """Where the first group is refused, so are all: that is one fault, and not one for each group."""
-        groups = list(self.groups)
+        groups = [g for g in self.groups if Scope.members(g) not in self.done]
         if self.settings.integrated_account is None:
             yield ScopeEnded(Scope.MEMBERS, self.outcome_without(), NO_TOOL)
             return
@@ -451,6 +520,10 @@ class _Reading(SchoolPolling):
 
     def _custom(self, path: str, **params: str | int) -> Ask:
         return Ask(CUSTOM + path, {"integrated_account_id": self.settings.integrated_account or "", **params})
+
+
+def _ends(records: list[Raw]) -> list[str]:
+    return [shown.id for shown in map(_try_shown, records) if shown]
 
 
 def _try_shown(raw: Raw) -> Shown | None:

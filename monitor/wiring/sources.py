@@ -61,12 +61,15 @@ def watched(
     )  # fmt: skip
 
 
+ASKED = (
+    "url", "client_id", "members", "role_details", "seats_every", "event_logs_every", "raw_pages",
+    "api", "integrated_account_id", "mcp_url", "groups", "count", "paging",
+)  # fmt: skip
+
+
 def _asks(source: SourceConfig) -> str:
     """Digest of the settings that decide what is asked for, and of whom."""
-    decides = [
-        getattr(source, n, None)
-        for n in ("url", "client_id", "members", "role_details", "seats_every", "event_logs_every", "raw_pages")
-    ]
+    decides = [getattr(source, name, None) for name in ASKED]
     return hashlib.sha256(repr(decides).encode()).hexdigest()[:16]
 
 
@@ -115,7 +118,7 @@ def _built(
         case LearnWorldsSource():
             return _learnworlds(config, source, key, clock, progress, folder)
         case ScimSource():
-            return _scim(config, source, key, clock, progress)
+            return _scim(config, source, key, clock, progress, folder)
         case FileSource():
             return _file(config, source, clock, progress)
         case PythonSource():
@@ -151,13 +154,16 @@ def _learnworlds(
     )
 
 
-def _scim(config: Config, source: ScimSource, key: str, clock: Clock, progress: Progress | None) -> Source:
+def _scim(
+    config: Config, source: ScimSource, key: str, clock: Clock, progress: Progress | None, folder: Path
+) -> Source:
     from monitor.sources.scim import Scim
 
     return Scim(
         source.name, source.url, source.token.read(f"{key}.token", config.folder), clock=clock, rate=source.rate,
         count=source.count, paging=source.paging, levels=source.levels, kept_fields=tuple(source.fields),
         read_groups=source.groups, confirm_limit=source.confirm_limit, progress=progress,
+        gate=gate(clock, source.rate, folder, source.url.rstrip("/")), caps=_caps(source.caps),
     )  # fmt: skip
 
 

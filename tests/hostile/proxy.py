@@ -48,6 +48,7 @@ INSTEAD: dict[str, Reply | None] = {
     "html": Reply(502, b"<html><h1>502 Bad Gateway</h1></html>", content_type="text/html"),
     "html-200": Reply(200, b"<html><h1>Please sign in</h1></html>", content_type="text/html"),
     "expired": Reply(401, b'{"errors":[{"code":"401","context":null,"message":"expired"}],"success":false}'),
+    "refused": Reply(400, b'{"statusCode":400,"message":"invalid cursor"}'),
     "forbidden": Reply(403, b'{"error":"Forbidden"}'),
     "not-found": Reply(404, b'{"error":"Sorry the resource your trying to access does not exist."}'),
 }

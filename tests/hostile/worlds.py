@@ -124,6 +124,7 @@ class World:
     config: Path
     clock: VirtualClock
     revive: Callable[[], None]
+    truto: TrutoServer
 
     def poll(self) -> CycleResult:
         parts = wiring.parts(load(self.config), self.clock, stream=io.StringIO())
@@ -179,4 +180,4 @@ def world(kind: str, folder: Path) -> Iterator[World]:
             def revive() -> None:
                 truto.status, truto.last_error = "active", ""
 
-            yield World(kind, school, proxy, config, clock, revive)
+            yield World(kind, school, proxy, config, clock, revive, truto)
