@@ -26,7 +26,7 @@ from monitor.dispatch import Pace, beat, deliver_to, drill_if_due, receivers_due
 from monitor.domain.act import Click
 from monitor.domain.reading import Lane
 from monitor.errors import Busy, MonitorError, RuleErrors
-from monitor.line import quiet
+from monitor.line import timely
 from monitor.line.parts import Parts, Watched
 from monitor.line.telling import tell_operator
 from monitor.store import queries
@@ -106,6 +106,7 @@ class Daemon:
         self._running: dict[tuple[str, Lane], Future[None]] = {}
         self._moved: dict[str, datetime | None] = {}  # by authority: when it last changed, until it is polled again
         self._sending: dict[str, Future[None]] = {}
+        self._timed: Parts | None = None  # with which every finding was looked at for what time brings
         self._starting = threading.Lock()
         self._stopped_at = 0.0
         self._began: dict[tuple[str, Lane], datetime] = {}  # when the poll that is running, or ran last, began
@@ -236,7 +237,8 @@ class Daemon:
         with self._starting:
             try:
                 drill_if_due(self._parts)
-                quiet.tick(self._parts)
+                timely.tick(self._parts, anew=self._timed is not self._parts)
+                self._timed = self._parts
                 waiting = receivers_due(self._parts)
             except MonitorError as error:
                 log.error("the outbox could not be read", error=str(error))

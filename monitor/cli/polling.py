@@ -18,7 +18,7 @@ from monitor.dispatch import beat, deliver_waiting, drill_if_due
 from monitor.domain.message import Sending
 from monitor.domain.reading import Lane, Outcome
 from monitor.errors import Busy, MonitorError, RuleErrors
-from monitor.line import quiet
+from monitor.line import timely
 from monitor.line.doubt import Acceptance
 from monitor.line.parts import Parts
 
@@ -55,7 +55,7 @@ def poll_once(config: Config, source: str | None, accepted_by: str | None = None
         asked = [n for n, w in parts.watched.items() if lane is Lane.FULL or w.fast is not None or source is not None]
         results = [_cycle(parts, name, acceptance, lane) for name in asked]
     drill_if_due(parts)
-    quiet.tick(parts)
+    timely.tick(parts, anew=True)
     ended = deliver_waiting(parts)
     for name in asked if lane is Lane.FULL else ():
         beat(parts, name)

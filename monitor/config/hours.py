@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from monitor.config.values import Span, Strict, known_zone
+from monitor.config.values import Bool, Span, Strict, known_zone
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -20,6 +20,8 @@ class BusinessHoursConfig(Strict):
     hours: Span = (time(9), time(17))
     country: str | None = None
     region: str | None = None
+    deadlines: Bool = False
+    reminders: Bool = True
 
     @field_validator("zone")
     @classmethod

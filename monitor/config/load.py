@@ -146,7 +146,11 @@ def _cross_checks(config: Config) -> list[str]:
             problems.append(f"receivers[{i}].fallback: there is no other receiver {receiver.fallback}")
     for i, route in enumerate(config.routes):
         problems += [f"routes[{i}].to: there is no receiver {n}" for n in route.to if n not in receivers]
-        if route.changes and (_of_findings(route) or route.go_on):
+        problems += [
+            f"routes[{i}].escalate[{n}].to: there is no receiver {name}"
+            for n, step in enumerate(route.escalate) for name in step.to if name not in receivers
+        ]  # fmt: skip
+        if route.changes and (_of_findings(route) or route.go_on or route.escalate):
             problems.append(f"routes[{i}]: changes go by `source` alone; make two routes of it")
         problems += [
             f"routes[{i}].source: there is no source {n}" for n in route.source if not fnmatch.filter(sources, n)

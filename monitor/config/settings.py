@@ -39,6 +39,11 @@ class Heartbeat(Strict):
     allow_private: Bool = False
 
 
+class EscalationConfig(Strict):
+    after: Annotated[Duration, Field(gt=timedelta())]
+    to: Annotated[list[str], Field(min_length=1)]
+
+
 class RouteConfig(Strict):
     to: Annotated[list[str], Field(min_length=1)]
     severity: list[Severity] = []
@@ -50,6 +55,7 @@ class RouteConfig(Strict):
     control: list[str] = []
     subject: list[str] = []
     go_on: Annotated[Bool, Field(alias="continue")] = False
+    escalate: list[EscalationConfig] = []
     changes: list[str] = []
 
 
@@ -66,6 +72,8 @@ class Config(BaseSettings):
     storm_limit: Annotated[Int, Field(ge=1)] = 25
     exemption_warning: Duration = timedelta(days=14)
     silence_warning: Duration = timedelta(hours=1)
+    due_soon: list[Annotated[Int, Field(ge=1, le=99)]] = [50, 80]
+    remind: Duration = timedelta(days=1)
     second_approver: Bool = False
     business_hours: BusinessHoursConfig = BusinessHoursConfig()
     settings: dict[str, Any] = {}

@@ -13,7 +13,10 @@ from monitor.decide.route import IDS
 from monitor.domain.message import Manner, Notification, Reason
 
 _ADDRESS = re.compile(r"[^@\s<>,;:\"]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+")
-_COLLECTED = (Reason.OPENED, Reason.REOPENED, Reason.RESOLVED, Reason.SILENCE_ENDED, Reason.CHANGES)
+_COLLECTED = (
+    Reason.OPENED, Reason.REOPENED, Reason.RESOLVED, Reason.SILENCE_ENDED, Reason.DUE_SOON, Reason.OVERDUE,
+    Reason.REMINDER, Reason.CHANGES,
+)  # fmt: skip
 
 
 def addressed(

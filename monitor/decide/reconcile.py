@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from monitor.decide.hours import later
 from monitor.domain.finding import Event, EventKind, Finding, FindingStatus, Judgement, Resolution
 from monitor.domain.observed import Subject
 from monitor.domain.rule import Rule, RuleStatus, Verdict
@@ -84,7 +85,9 @@ def _was(old: Finding) -> Verdict:
 
 def _due(rule: Rule, since: datetime) -> datetime | None:
     """Counted from the rule's clock: a leaver is due from the last working day on, whenever we learnt of it."""
-    return since + rule.fix_within if rule.fix_within else None
+    if not rule.fix_within:
+        return None
+    return later(rule.hours, since, rule.fix_within) if rule.hours.deadlines else since + rule.fix_within
 
 
 def _draft(rule: Rule) -> bool:

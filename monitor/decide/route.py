@@ -24,7 +24,15 @@ from monitor.domain.snapshot import Snapshot
 IDS = uuid.UUID("6d1f9c0e-4f8e-4f0b-9d43-1c1d35d0a7ce")  # ours: ids are derived from keys, so that they are stable
 
 
-_AT_ONCE = {Reason.SILENCE_ENDED: "no longer silenced"}
+_AT_ONCE = {
+    Reason.SILENCE_ENDED: "no longer silenced", Reason.DUE_SOON: "due soon", Reason.REMINDER: "still open",
+    Reason.ESCALATED: "not acknowledged in time",
+}  # fmt: skip
+# Steps that no poll found: why they are told, if they are; the message says what happened.
+WHY_NOW = {
+    EventKind.SILENCE_ENDED: Reason.SILENCE_ENDED, EventKind.DUE_SOON: Reason.DUE_SOON,
+    EventKind.OVERDUE: Reason.OVERDUE, EventKind.REMINDED: Reason.REMINDER, EventKind.ESCALATED: Reason.ESCALATED,
+}  # fmt: skip
 
 
 class Step(NamedTuple):
@@ -55,6 +63,20 @@ def receivers(found: Finding, routes: Sequence[Route], rule: Rule | None = None)
     return tuple(dict.fromkeys(name for to in taking for name in to))
 
 
+def hearers(event: Event, routes: Sequence[Route], rules: Mapping[str, Rule]) -> tuple[str, ...]:
+    return event.to or receivers(event.finding, routes, rules.get(event.finding.rule))
+
+
+def to_all_who_heard(
+    event: Event, heard: Mapping[int, Sequence[str]], routes: Sequence[Route], rules: Mapping[str, Rule]
+) -> Event:
+    """Whoever was called in while it was open hears of its end as well. `heard`: receivers by finding."""
+    if event.kind is not EventKind.RESOLVED:
+        return event
+    everyone = (*hearers(event, routes, rules), *heard.get(event.finding.id or 0, ()))
+    return event._replace(to=tuple(dict.fromkeys(everyone)))
+
+
 def everyone_last(routes: Sequence[Route]) -> tuple[str, ...]:
     """Receivers of the route that matches all: they also hear what the monitor says of itself."""
     return next((r.to for r in reversed(routes) if not r.changes), ())
@@ -77,34 +99,38 @@ def of_events(
     told, storms = _told(events, reopened, storm_limit)
     for event, reason in told:
         found = event.finding
-        if (found.rule, reason) in storms:
+        if _kind(event, reason) in storms:
             continue
         content: dict[str, Any] = {"finding": present.told(found, rules.get(found.rule))}
-        if reason is Reason.SILENCE_ENDED:
+        if event.kind in WHY_NOW:
             content["happened"] = happened(event)
         key = f"finding:{found.fingerprint}:{present.rfc3339(found.opened_at)}:{present.rfc3339(now)}"
-        for receiver in receivers(found, routes, rules.get(found.rule)):
+        for receiver in hearers(event, routes, rules):
             yield notification(receiver, reason, key, found.title, found.source, now, content), found.fingerprint
-    for rule, reason in sorted(storms):
-        held = [event.finding for event, why_told in told if (event.finding.rule, why_told) == (rule, reason)]
-        yield from ((note, None) for note in _storm(rule, reason, held, rules, routes, now))
+    for source, rule, reason in sorted(storms):
+        held = [event for event, why_told in told if _kind(event, why_told) == (source, rule, reason)]
+        yield from ((note, None) for note in _storm(reason, held, rules, routes, now))
 
 
 def _told(
     events: Iterable[Event], reopened: frozenset[str], storm_limit: int | None
-) -> tuple[list[tuple[Event, Reason]], set[tuple[str, Reason]]]:
-    """What is told and why; and the rules and reasons of which there is too much to be told one by one."""
+) -> tuple[list[tuple[Event, Reason]], set[tuple[str, str, Reason]]]:
+    """What is told and why; and the sources, rules and reasons of which there is too much to be told one by one."""
     told = [(event, reason) for event in events if (reason := why(event, reopened)) is not None]
-    counts = Counter((event.finding.rule, reason) for event, reason in told)
+    counts = Counter(_kind(event, reason) for event, reason in told)
     return told, {key for key, number in counts.items() if storm_limit is not None and number > storm_limit}
 
 
+def _kind(event: Event, reason: Reason) -> tuple[str, str, Reason]:
+    return event.finding.source, event.finding.rule, reason
+
+
 def _storm(
-    rule: str, reason: Reason, held: Sequence[Finding], rules: Mapping[str, Rule], routes: Sequence[Route],
-    now: datetime,
-) -> Iterator[Notification]:  # fmt: skip
-    source, said = held[0].source, rules.get(rule)
-    for receiver, findings in _by_receiver(held, routes, rules).items():
+    reason: Reason, held: Sequence[Event], rules: Mapping[str, Rule], routes: Sequence[Route], now: datetime
+) -> Iterator[Notification]:
+    source, rule = held[0].finding.source, held[0].finding.rule
+    said = rules.get(rule)
+    for receiver, findings in _by_receiver((e.finding, hearers(e, routes, rules)) for e in held).items():
         title = f"{len(findings)} findings of {rule} {_AT_ONCE.get(reason, reason.value)} at once in {source}"
         content = {
             "rule": rule, "why": reason.value, "description": said.description if said else "",
@@ -114,13 +140,11 @@ def _storm(
         yield notification(receiver, Reason.STORM, key, title, source, now, content)
 
 
-def _by_receiver(
-    found: Iterable[Finding], routes: Sequence[Route], rules: Mapping[str, Rule]
-) -> dict[str, list[Finding]]:
+def _by_receiver(found: Iterable[tuple[Finding, Sequence[str]]]) -> dict[str, list[Finding]]:
     """The gravest first."""
     by_receiver: dict[str, list[Finding]] = {}
-    for finding in sorted(found, key=lambda f: (-f.severity.rank, f.rule, f.title)):
-        for receiver in receivers(finding, routes, rules.get(finding.rule)):
+    for finding, hear in sorted(found, key=lambda f: (-f[0].severity.rank, f[0].rule, f[0].title)):
+        for receiver in hear:
             by_receiver.setdefault(receiver, []).append(finding)
     return by_receiver
 
@@ -145,8 +169,8 @@ def why(event: Event, reopened: frozenset[str]) -> Reason | None:
 
 def _why_it_holds(event: Event, reopened: frozenset[str]) -> Reason | None:
     found = event.finding
-    if event.kind is EventKind.SILENCE_ENDED:
-        return None if found.verdict is Verdict.EXEMPT else Reason.SILENCE_ENDED
+    if event.kind in WHY_NOW:
+        return None if found.verdict is Verdict.EXEMPT else WHY_NOW[event.kind]
     if event.kind is EventKind.OPENED and found.verdict is Verdict.FINDING:
         return Reason.REOPENED if found.fingerprint in reopened else Reason.OPENED
     if event.kind is EventKind.EDITED and event.detail == ACTIVATED:
@@ -167,7 +191,7 @@ def of_updates(
     _, storms = _told(events, reopened, storm_limit)
     for event in events:
         found, reason = event.finding, why(event, reopened)
-        one_of_many = reason is not None and (found.rule, reason) in storms
+        one_of_many = reason is not None and _kind(event, reason) in storms
         if found.id is None or not ((moved(event) and reason is None) or one_of_many):
             continue
         key = (
@@ -194,7 +218,7 @@ def happened(event: Event) -> str:
     found, by = event.finding, f" by {event.by}" if event.by else ""
     if event.kind is EventKind.RESOLVED:
         return f"{found.resolution or 'over'}: {found.resolution_detail or 'no longer holds'}"
-    if event.kind in (EventKind.SILENCED, EventKind.SILENCE_ENDED):
+    if event.kind is EventKind.SILENCED or event.kind in WHY_NOW:
         return event.detail or event.kind.value
     if event.kind is EventKind.VERDICT:
         until = f" until {found.exempt_until:%Y-%m-%d}" if found.exempt_until else ""
@@ -227,7 +251,9 @@ def baseline(
 ) -> Iterator[Notification]:  # fmt: skip
     """One message a receiver about all that was there before we looked. None at all is worth saying, too."""
     told = [f for f in found if not f.draft and f.verdict is Verdict.FINDING and f.silenced_until is None]
-    by_receiver = {r: list[Finding]() for r in everyone_last(routes)} | _by_receiver(told, routes, rules)
+    by_receiver = {r: list[Finding]() for r in everyone_last(routes)} | _by_receiver(
+        (f, receivers(f, routes, rules.get(f.rule))) for f in told
+    )
     for receiver, findings in by_receiver.items():
         content = {**_list(findings), **totals}
         title = _existed(len(findings), len(told), source)

@@ -140,6 +140,10 @@ def _silence() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _timely(happened: str) -> Callable[[], dict[str, Any]]:
+    return lambda: {"title": FINDING["title"], "finding": FINDING, "happened": happened}
+
+
 def _baseline() -> dict[str, Any]:
     counts = {"critical": 2, "high": 7, "medium": 12, "low": 10}
     return {
@@ -187,6 +191,10 @@ _CONTENTS: dict[Reason, Callable[[], dict[str, Any]]] = {
         "finding": FINDING,
         "happened": "no longer silenced, and still open",
     },
+    Reason.DUE_SOON: _timely("50 % of the time to fix it is over: due by 2026-11-26 02:10 UTC"),
+    Reason.OVERDUE: _timely("overdue since 2026-11-24 02:10 UTC"),
+    Reason.REMINDER: _timely("reminder: overdue since 2026-11-23 02:10 UTC"),
+    Reason.ESCALATED: _timely("nobody has acknowledged it since 2026-11-24 02:10 UTC: it goes to on-call as well"),
     Reason.SILENCE_ENDING: _silence,
     Reason.TEST: lambda: {"title": "A test message"},
     Reason.DRILL: lambda: {"title": "Drill to security"},

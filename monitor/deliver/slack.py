@@ -15,10 +15,11 @@ from monitor.deliver.attachment import attachment, rows
 from monitor.deliver.render import SHOWN, Renderer
 from monitor.deliver.slack_errors import NO_MESSAGE, OPERATOR, PAYLOAD, classify, code_of
 from monitor.deliver.slack_http import Web
-from monitor.domain.message import Notification, Reason, Receipt, Sending
+from monitor.domain.message import ABOUT_A_FINDING, Notification, Reason, Receipt, Sending
 from monitor.errors import MonitorError
 
 EVENT = "access_monitor_notification"
+LOUD = frozenset(ABOUT_A_FINDING) - {Reason.RESOLVED, Reason.UPDATED}  # shown in the channel, too, when it is grave
 THREAD_EVENT = "access_monitor_history"  # never taken for the message itself, also when it is broadcast
 _MARGIN = timedelta(seconds=120)  # the clocks of Slack and of this host may differ
 _PAGES = 20  # of 200 messages: a channel busier than that since the first attempt cannot be searched
@@ -100,8 +101,7 @@ class SlackBot:
 
     def _history(self, notification: Notification, where: str, ts: str) -> Receipt:
         said = self.renderer.slack_thread("history", notification)
-        again = notification.reason is Reason.REOPENED
-        loud = again and notification.content["finding"]["severity"] in ("high", "critical")
+        loud = notification.reason in LOUD and notification.content["finding"]["severity"] in ("high", "critical")
         try:
             self._reply(notification, where, ts, said["text"], reply_broadcast=loud)
         except Exception as error:

@@ -21,6 +21,8 @@ class BusinessHours:
     closes: time = time(17)
     country: str | None = None  # whose public holidays are no business days
     region: str | None = None
+    deadlines: bool = False  # the days of fix_within are business days
+    reminders: bool = True  # what time alone brings waits for business hours, unless it is critical
 
 
 USUAL_HOURS = BusinessHours()

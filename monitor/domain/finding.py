@@ -80,6 +80,8 @@ class Finding:
     draft: bool = False
     tags: tuple[str, ...] = field(default=())
     id: int | None = None
+    asked_at: datetime | None = None  # when people were asked to do something about it, most lately
+    told_at: datetime | None = None  # when anything was said of it because of that, or because of time
 
 
 class EventKind(StrEnum):
@@ -92,6 +94,10 @@ class EventKind(StrEnum):
     ASSIGNED = "assigned"
     SILENCED = "silenced"  # muted, or muted until another time
     SILENCE_ENDED = "silence_ended"
+    DUE_SOON = "due_soon"
+    OVERDUE = "overdue"
+    REMINDED = "reminded"
+    ESCALATED = "escalated"
     EXEMPTION_ASKED = "exemption_asked"  # waits for a second person
     EXEMPTED = "exempted"  # by a person, not by a file
     EXEMPTION_REFUSED = "exemption_refused"
@@ -106,3 +112,11 @@ class Event(NamedTuple):
     detail: str | None = None
     was: Verdict | None = None  # the verdict before, when that moved
     by: str | None = None
+    to: tuple[str, ...] = ()  # receivers that hear of it, instead of those of the routes
+
+    @property
+    def asks(self) -> bool:
+        """Whether people are asked from now on to do something about it, who were not before."""
+        again = self.was is Verdict.EXEMPT and self.finding.verdict is Verdict.FINDING
+        activated = self.kind is EventKind.EDITED and self.detail is not None
+        return self.kind is EventKind.SILENCE_ENDED or activated or (self.kind is EventKind.VERDICT and again)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -28,10 +28,24 @@ class Reason(StrEnum):
     UPDATED = "updated"  # something moved that only a message which is kept up to date should show
     SILENCE_ENDED = "silence_ended"  # a finding was muted, and is still open
     SILENCE_ENDING = "silence_ending"  # the author of a silence is warned of its end
+    DUE_SOON = "due_soon"  # half of the time to fix it is over, or most of it
+    OVERDUE = "overdue"
+    REMINDER = "reminder"
+    ESCALATED = "escalated"  # nobody acknowledged it in time: another receiver hears of it, too
 
 
 # Reasons of messages about one finding.
-ABOUT_A_FINDING = (Reason.OPENED, Reason.REOPENED, Reason.RESOLVED, Reason.UPDATED, Reason.SILENCE_ENDED)
+ABOUT_A_FINDING = (
+    Reason.OPENED, Reason.REOPENED, Reason.RESOLVED, Reason.UPDATED, Reason.SILENCE_ENDED, Reason.DUE_SOON,
+    Reason.OVERDUE, Reason.REMINDER, Reason.ESCALATED,
+)  # fmt: skip
+
+
+class Escalation(NamedTuple):
+    """Who hears of a finding as well that nobody acknowledges in time."""
+
+    after: timedelta
+    to: tuple[str, ...]
 
 
 class Route(NamedTuple):
@@ -48,6 +62,7 @@ class Route(NamedTuple):
     control: tuple[str, ...] = ()
     subject: tuple[str, ...] = ()
     go_on: bool = False  # later routes may take the finding as well
+    escalate: tuple[Escalation, ...] = ()
 
     @property
     def matcher(self) -> Matcher:

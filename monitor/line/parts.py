@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from monitor.decide.deadlines import USUAL_TEMPO, Tempo
 from monitor.decide.match import Matching
 from monitor.domain.act import Inbox
 from monitor.domain.limits import Limit
@@ -97,6 +98,7 @@ class Parts:
     storm_limit: int | None = None  # findings of one rule that are told one by one in one cycle
     exemption_warning: timedelta = timedelta(days=14)
     silence_warning: timedelta = timedelta(hours=1)
+    tempo: Tempo = USUAL_TEMPO  # when what only time brings is told
     manners: Mapping[str, Manner] = field(default_factory=dict)  # by receiver
     drill: Schedule | None = None
     beat: Callable[[str | None], str | None] = lambda _failed: None  # the dead-man's switch; returns what went wrong

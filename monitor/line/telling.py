@@ -36,6 +36,9 @@ def tell(
         untold = findings.never_told(connection, ended)
         events = [e for e in events if e.finding.id not in untold or e.kind is not EventKind.RESOLVED]
         ids = [e.finding.id for e in events if e.finding.id is not None]
+        over = [i for e in events if e.kind is EventKind.RESOLVED and (i := e.finding.id)]
+        heard = outbox.living(connection, over, parts.manners)
+        events = [route.to_all_who_heard(e, heard, routes, rules) for e in events]
         living = outbox.living(connection, ids, parts.living)
     yield from route.of_events(events, rules, routes, reopened, now, parts.storm_limit)
     yield from route.of_updates(events, rules, reopened, living, now, parts.storm_limit)

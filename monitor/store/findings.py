@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, text, update
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from monitor.domain.finding import Event, EventKind, Evidence, Finding, FindingStatus, Resolution
@@ -14,7 +14,7 @@ from monitor.domain.observed import Subject
 from monitor.domain.rule import Severity, Verdict
 from monitor.store import ledger
 from monitor.store.staging import json_text
-from monitor.store.tables import ClickRow, FindingEventRow, FindingRow, SourceRow
+from monitor.store.tables import ClickRow, FindingEventRow, FindingRow, SourceRow, micros
 
 FINDINGS = FindingRow.__table__  # type: ignore[attr-defined]
 EVENTS = FindingEventRow.__table__  # type: ignore[attr-defined]
@@ -65,7 +65,7 @@ def apply(
         else:
             assert found.id is not None
             ids[found.fingerprint] = found.id
-            connection.execute(update(FINDINGS).where(FINDINGS.c.id == found.id).values(**_moved(event)))
+            connection.execute(update(FINDINGS).where(FINDINGS.c.id == found.id).values(**_moved(event, now)))
         event_rows.append(_event_row(event, ids[found.fingerprint], snapshot_id, now))
     if new_rows:
         connection.execute(insert(FINDINGS), new_rows)
@@ -90,6 +90,26 @@ def never_told(connection: Connection, finding_ids: Iterable[int]) -> frozenset[
 def unresolved(connection: Connection, source_id: int | None = None) -> list[Finding]:
     of_source = [] if source_id is None else [FINDINGS.c.source_id == source_id]
     return load(connection, FINDINGS.c.status != FindingStatus.RESOLVED.value, *of_source)
+
+
+_UNRESOLVED = text("status <> 'resolved'")  # as the partial index says it, or the planner does not take that
+
+
+def anything_wakes(connection: Connection, now: datetime) -> bool:
+    due = or_(FINDINGS.c.wakes_at.is_(None), FINDINGS.c.wakes_at <= now)
+    return connection.execute(select(FINDINGS.c.id).where(_UNRESOLVED, due).limit(1)).first() is not None
+
+
+def waking(connection: Connection, now: datetime | None) -> list[Finding]:
+    """Those that time brings something to, or may; without a time, all that are unresolved."""
+    due = [] if now is None else [or_(FINDINGS.c.wakes_at.is_(None), FINDINGS.c.wakes_at <= now)]
+    return load(connection, FINDINGS.c.status != FindingStatus.RESOLVED.value, *due)
+
+
+def sleep(connection: Connection, until: Iterable[tuple[int, datetime]]) -> None:
+    rows = [{"of": finding_id, "then": micros(wakes_at)} for finding_id, wakes_at in until]
+    if rows:
+        connection.execute(text("UPDATE findings SET wakes_at = :then WHERE id = :of"), rows)
 
 
 def move(connection: Connection, event: Event, now: datetime) -> None:
@@ -148,6 +168,7 @@ def _event_row(event: Event, finding_id: int, snapshot_id: int | None, now: date
 _JUDGED = ("verdict", "severity", "owner", "exempt_until", "draft", "rule_digest", "due_at")
 _CLOSED = ("status", "resolved_at", "resolution", "resolution_detail")
 _EXEMPTED = ("verdict", "exempt_until", "exemption")
+TIMELY = (EventKind.DUE_SOON, EventKind.OVERDUE, EventKind.REMINDED, EventKind.ESCALATED)
 _MOVES: dict[EventKind, tuple[str, ...]] = {
     EventKind.VERDICT: _JUDGED,
     EventKind.EDITED: _JUDGED,
@@ -156,6 +177,7 @@ _MOVES: dict[EventKind, tuple[str, ...]] = {
     EventKind.FALSE_ALARM: _CLOSED,
     EventKind.ASSIGNED: ("assigned_to",),
     EventKind.SILENCED: ("silenced_until",),
+    **dict.fromkeys(TIMELY, ()),
     EventKind.SILENCE_ENDED: ("silenced_until",),
     EventKind.EXEMPTION_ASKED: _EXEMPTED,
     EventKind.EXEMPTED: _EXEMPTED,
@@ -164,10 +186,11 @@ _MOVES: dict[EventKind, tuple[str, ...]] = {
 }
 
 
-def _moved(event: Event) -> dict[str, Any]:
+def _moved(event: Event, now: datetime) -> dict[str, Any]:
     """The columns that an event moves, and no others: a poll that began before a person acted must not undo that."""
     row = _row(event.finding)
-    return {name: row[name] for name in _MOVES[event.kind]}
+    said = {"asked_at": now, "told_at": now} if event.asks else {"told_at": now} if event.kind in TIMELY else {}
+    return {name: row[name] for name in _MOVES[event.kind]} | said | {"wakes_at": None}
 
 
 def _row(found: Finding) -> dict[str, Any]:
@@ -200,6 +223,8 @@ def _row(found: Finding) -> dict[str, Any]:
         "rule_digest": found.rule_digest,
         "baseline": found.baseline,
         "draft": found.draft,
+        "asked_at": found.asked_at or found.opened_at,
+        "told_at": found.told_at or found.opened_at,
     }
 
 
@@ -238,5 +263,7 @@ def _finding(row: Any) -> Finding:
         exemption=row["exemption"],
         assigned_to=row["assigned_to"],
         draft=row["draft"],
+        asked_at=row["asked_at"],
+        told_at=row["told_at"],
         tags=tuple(row["tags"]),
     )

@@ -316,6 +316,7 @@ class FindingRow(SQLModel, table=True):
         Index("ix_findings_unresolved", "fingerprint", unique=True, **where(text("status <> 'resolved'"))),
         Index("ix_findings_fingerprint", "fingerprint", "id"),
         Index("ix_findings_source", "source_id", "status"),
+        Index("ix_findings_waking", "wakes_at", **where(text("status <> 'resolved'"))),
     )
     id: int | None = Field(default=None, primary_key=True)
     fingerprint: str
@@ -348,6 +349,9 @@ class FindingRow(SQLModel, table=True):
     snapshot_id: int = Field(foreign_key="snapshots.id")
     baseline: bool = False
     draft: bool = False
+    asked_at: datetime | None = at(null=True)
+    told_at: datetime | None = at(null=True)
+    wakes_at: datetime | None = at(null=True)  # when time alone brings the next thing; null: nobody has looked since
 
 
 class FindingEventRow(SQLModel, table=True):

@@ -14,12 +14,13 @@ from sqlalchemy import Engine
 
 from monitor.config import Config, RouteConfig, SlackReceiver
 from monitor.decide import drift, settings
+from monitor.decide.deadlines import Tempo
 from monitor.decide.parse import parse_set, set_digest
 from monitor.decide.timeline import run_tests
 from monitor.deliver.render import Renderer
 from monitor.deliver.slack import SlackBot
 from monitor.domain.company import ANY_COMPANY, BusinessHours, Company, Setting
-from monitor.domain.message import Route
+from monitor.domain.message import Escalation, Route
 from monitor.domain.reading import Clock, Progress
 from monitor.errors import ConfigError, RuleErrors, TemplateFault
 from monitor.line.parts import Parts, RuleSet
@@ -98,9 +99,14 @@ def company(config: Config) -> Company:
         {name: s for name, s in found.items() if isinstance(s, Setting)},
         BusinessHours(
             ZoneInfo(hours.zone) if hours.zone else config.zone, hours.day_numbers, opens, closes, hours.country,
-            hours.region,
+            hours.region, hours.deadlines, hours.reminders,
         ),
     )  # fmt: skip
+
+
+def tempo(config: Config) -> Tempo:
+    hours = company(config).hours
+    return Tempo(tuple(config.due_soon), config.remind, hours if hours.reminders else None)
 
 
 def renderer(config: Config) -> Renderer:
@@ -153,6 +159,7 @@ def _route(r: RouteConfig) -> Route:
     return Route(
         tuple(r.to), tuple(s.value for s in r.severity), tuple(r.rule), tuple(r.source), tuple(r.tag),
         tuple(r.changes), tuple(r.pack), tuple(r.owner), tuple(r.control), tuple(r.subject), r.go_on,
+        tuple(Escalation(e.after, tuple(e.to)) for e in r.escalate),
     )  # fmt: skip
 
 
@@ -215,6 +222,7 @@ def parts(
         storm_limit=config.storm_limit,
         exemption_warning=config.exemption_warning,
         silence_warning=config.silence_warning,
+        tempo=tempo(config),
         second_approver=config.second_approver,
         at=fault_hook(),
     )

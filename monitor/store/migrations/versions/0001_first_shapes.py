@@ -305,12 +305,23 @@ def upgrade() -> None:
         sa.Column("snapshot_id", sa.Integer(), nullable=False),
         sa.Column("baseline", sa.Boolean(), nullable=False),
         sa.Column("draft", sa.Boolean(), nullable=False),
+        sa.Column("asked_at", sa.BigInteger(), nullable=True),
+        sa.Column("told_at", sa.BigInteger(), nullable=True),
+        sa.Column("wakes_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"], name=op.f("fk_findings_snapshot_id")),
         sa.ForeignKeyConstraint(["source_id"], ["sources.id"], name=op.f("fk_findings_source_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_findings")),
     )
     op.create_index("ix_findings_fingerprint", "findings", ["fingerprint", "id"], unique=False)
     op.create_index("ix_findings_source", "findings", ["source_id", "status"], unique=False)
+    op.create_index(
+        "ix_findings_waking",
+        "findings",
+        ["wakes_at"],
+        unique=False,
+        sqlite_where=sa.text("status <> 'resolved'"),
+        postgresql_where=sa.text("status <> 'resolved'"),
+    )
     op.create_index(
         "ix_findings_unresolved",
         "findings",

@@ -1,0 +1,43 @@
+"""What time alone brings: silences that begin and end, deadlines, reminders, the next receiver.
+
+The daemon asks at every tick, `poll` once; whatever is due is written with its record in one transaction, so that it is
+said once, however many processes ask and whenever one of them was stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from monitor.decide import route
+from monitor.decide.address import addressed
+from monitor.decide.deadlines import Look, look
+from monitor.domain.finding import Finding
+from monitor.line import quiet
+from monitor.line.parts import Parts
+from monitor.store import findings, outbox
+from monitor.store.engine import reading, writing
+
+
+def tick(parts: Parts, *, anew: bool = False) -> None:
+    """Cheap while nothing is due. `anew`: looks at every finding, since the config may have moved their times."""
+    quiet.tick(parts)
+    now = parts.clock.now()
+    with reading(parts.engine) as connection:
+        if not anew and not findings.anything_wakes(connection, now):
+            return
+    with writing(parts.engine) as connection:
+        waking = findings.waking(connection, None if anew else now)
+        looks = _looks(parts, waking, now)
+        events = [event for each in looks for event in each.events]
+        findings.move_all(connection, events, now)
+        findings.sleep(connection, ((f.id or 0, each.wakes_at) for f, each in zip(waking, looks, strict=True)))
+        notes = route.of_events(events, parts.rules.by_id, parts.routes, frozenset(), now, parts.storm_limit)
+        marks = {e.finding.fingerprint: e.finding.id for e in events}
+        said = addressed(notes, parts.manners, parts.zone)
+        outbox.put(connection, [(note, marks.get(mark or "")) for note, mark in said], None)
+
+
+def _looks(parts: Parts, found: Sequence[Finding], now: datetime) -> list[Look]:
+    rules = parts.rules.by_id
+    return [look(f, rules.get(f.rule), parts.routes, parts.tempo, now) for f in found]
