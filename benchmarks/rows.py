@@ -97,6 +97,15 @@ def rules(runs: Runs) -> Iterator[Row]:
     yield Row(runs.accounts, f"{told['rules']} rules, the judging alone", f"{alone:,.0f} a second")
 
 
+def again(runs: Runs) -> Iterator[Row]:
+    """A poll that meets what the one before it met: what judging costs when little can have changed."""
+    runs.polls("first")
+    told = runs.run("ours", "", start="base.ours.sqlite", module="again")
+    whole, part = told["whole"], told["again"]
+    measured = f"{part['seconds']:.2f} s / {whole['seconds']:.2f} s = {part['seconds'] / whole['seconds']:.3f} x"
+    yield Row(runs.accounts, "nothing moved: judging again, against judging all", measured, numbers=told)
+
+
 def memory(runs: Runs) -> Iterator[Row]:
     """With the shipped rules: a poll as an operator runs it."""
     runs.polls("first")
@@ -125,8 +134,8 @@ def outbox(runs: Runs) -> Iterator[Row]:
 
 
 ROWS: dict[str, Callable[[Runs], Iterator[Row]]] = {
-    "limit": limit, "first": first, "logins": logins, "access": access, "rules": rules, "memory": memory,
-    "real-time": limit_in_real_time, "outbox": outbox,
+    "limit": limit, "first": first, "logins": logins, "access": access, "rules": rules, "again": again,
+    "memory": memory, "real-time": limit_in_real_time, "outbox": outbox,
 }  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from monitor.domain.snapshot import Snapshot
 from monitor.line import keeping, quiet
 from monitor.line.doubt import Acceptance, Doubt, decided, quarantine
 from monitor.line.finding import find
-from monitor.line.judging import judge_all
+from monitor.line.judging import Judged, judge_all, remembered
 from monitor.line.parts import Parts, Watched
 from monitor.line.poll import announce, open_staging, open_trail, poll, to_go_on
 from monitor.line.seal import seal
@@ -160,7 +160,7 @@ def _concluded(parts: Parts, watched: Watched, staging: Staging, acceptance: Acc
     snapshot_id = record(
         parts.engine, staging, settled, snapshot, events, notes, rules=parts.rules,
         version=__version__, reader=watched.reader, at=parts.at,
-        beside=_beside(parts, watched, staging, snapshot, doubt),
+        beside=_beside(parts, watched, staging, snapshot, doubt, judged),
     )  # fmt: skip
     if staging.lane is Lane.FULL:
         aside.sweep(parts.engine, parts.staging_folder, source_mark(watched.source.name))
@@ -170,12 +170,13 @@ def _concluded(parts: Parts, watched: Watched, staging: Staging, acceptance: Acc
 
 
 def _beside(
-    parts: Parts, watched: Watched, staging: Staging, snapshot: Snapshot, doubt: Doubt
+    parts: Parts, watched: Watched, staging: Staging, snapshot: Snapshot, doubt: Doubt, judged: Judged
 ) -> tuple[Callable[[Connection, int], object], ...]:
     """What is written in the same transaction as the snapshot."""
     return (
         decided(parts, staging, snapshot, doubt),
         lambda connection, _: quiet.settle(connection, parts, staging.now, staging.source_id),
+        remembered(judged, snapshot),
         keeping.kept(parts, watched, staging, snapshot),
     )
 

@@ -33,8 +33,8 @@ _TYPES = {
     "map(string, list(string))": _T.Map(_T.STRING, _T.List(_T.STRING)),
 }
 EXTENSIONS = ("strings", "lists", "sets", "optional")  # none by which a text or a list could grow without bound
-_TEXT = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
-_LENGTHS = re.compile(_TEXT.pattern + r"|\b(days|hours)\(\s*(\d{1,6})\s*\)")
+TEXT = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
+_LENGTHS = re.compile(TEXT.pattern + r"|\b(days|hours)\(\s*(\d{1,6})\s*\)")
 _SECONDS = {"days": 86400, "hours": 3600}
 _MACRO = re.compile(r"\.(?:all|exists|exists_one|map|filter|sortBy|optMap|optFlatMap)\s*\(")
 _GROWS = re.compile(r"\.(?:replace|join|format|flatten)\s*\(")
@@ -83,12 +83,9 @@ class Clause:
     ) -> None:  # fmt: skip
         settings = settings or {}
         self.text, self.kind = text, kind
-        self._expression = compiled(text, kind, settings, hours)
-        serialized = self._expression.serialize()
-        self.reads = frozenset(_names_in(serialized, readable(kind)))
-        values = {f"{PREFIX}{name}": s.value for name, s in settings.items()}
-        self.constants = {name: values[name] for name in _names_in(serialized, values)}
-        without_texts = _TEXT.sub('""', text)
+        self._expression, self.reads, named = _parsed(text, kind, types_of(settings), hours)
+        self.constants = {f"{PREFIX}{name}": settings[name].value for name in named}
+        without_texts = TEXT.sub('""', text)
         self._bounded = any(p.search(without_texts) for p in (_MACRO, _GROWS, _COSTLY))
         self.single = self._bounded
         self.shortcut = bool(_SHORTCUT.search(without_texts))  # may be true or false though a fact is absent
@@ -107,6 +104,18 @@ class Clause:
         if any(name not in data for name in self.reads) or "Key not found in map" in str(answer.value()):
             return None
         raise ClauseError(in_words(str(answer.value()), self.kind))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(
+    text: str, kind: str, types: tuple[tuple[str, str], ...], hours: BusinessHours
+) -> tuple[cel.Expression, frozenset[str], frozenset[str]]:
+    """The expression, the facts that it reads, and the settings. Every poll asks for the same ones."""
+    expression = compiled(text, kind, {name: Setting(type_, None) for name, type_ in types}, hours)
+    serialized = expression.serialize()
+    named = _names_in(serialized, (f"{PREFIX}{name}" for name, _ in types))
+    settings = frozenset(name.removeprefix(PREFIX) for name in named)
+    return expression, frozenset(_names_in(serialized, readable(kind))), settings
 
 
 def _check_sizes(data: Mapping[str, Any]) -> None:
@@ -141,7 +150,7 @@ def compiled(
 
 def _beyond_bounds(text: str) -> str | None:
     """What no clause may do: it would cost too much, or not mean what it seems to."""
-    bare = _TEXT.sub('""', text)
+    bare = TEXT.sub('""', text)
     macros, grows, sums = len(_MACRO.findall(bare)), len(_GROWS.findall(bare)), bare.count("+")
     bounds = (
         (len(text) > MAX_LENGTH,

@@ -428,6 +428,12 @@ NOW = Fact("now", _T, "The time of the snapshot that is judged.", scope="")
 FACTS: dict[str, Fact] = {f.name: f for f in (*ACCOUNT, *PERSON, *GRANT, *ROLE, *GROUP, *SEAT, *SOURCE, NOW)}
 KINDS = ("account", "person", "grant", "role", "group", "seat", "source")
 COUNTING = ("person", "role", "source")  # facts of these kinds about accounts count all of them
+# Facts that move with time alone: the fact whose timestamps they are counted from, or "" when they may move always.
+MOVES = {
+    "now": "", "account.last_seen": "", "account.groups_as_of": "", "group.mostly_idle_days": "",
+    "account.age_days": "account.created", "account.idle_days": "account.idle_days", "grant.since_days": "grant.since",
+    "person.active": "person.ended", "person.started": "person.starts",
+}  # fmt: skip
 OF_PERSONS = frozenset(n for n, f in FACTS.items() if Scope.PERSONS in f.scopes)
 
 

@@ -127,6 +127,9 @@ class _Mask:
         return _Mask(joint, whole, maybe, always, singly)
 
 
+Undecided = Callable[[str, Sequence[tuple[str, Verdict]]], None]  # told the id of the account (or other subject)
+
+
 def judge(
     plan: Plan,
     records: Iterable[dict[str, Any]],
@@ -134,9 +137,11 @@ def judge(
     watch: Mapping[str, Collection[str]] | None = None,
     *,
     want_unknown: bool = False,
+    undecided: Undecided | None = None,
 ) -> Iterator[Judgement]:
     """Yields a judgement for every rule that holds, is exempt or errs; and, for subjects in `watch` (subject id to
     rule ids: those with an open finding), also the nothings and unknowns of these rules, with the reason.
+    `undecided` is told of each subject of which something is unknown, or errs, or whose open finding may be over.
 
     Records are dicts of the fields in `plan.fields`, None where absent; they carry id, email and name to tell of.
     """
@@ -149,6 +154,10 @@ def judge(
         hits, errs = _hits(plan, data, absent)
         hits += [(r, v) for r in (*singles, *errs) if (v := _singly(r, data)) is not Verdict.NOTHING]
         told = set()
+        if undecided is not None and hits:
+            unsure = [(r.rule.id, v) for r, v in hits if v in (Verdict.UNKNOWN, Verdict.ERROR)]
+            if unsure:
+                undecided(record["id"], unsure)
         for compiled, verdict in hits:
             if verdict is Verdict.UNKNOWN:
                 plan.unknown[compiled.rule.id] += 1
@@ -158,7 +167,10 @@ def judge(
             yield explain(compiled, record, now, plan)
         for rule_id in watch.get(identity(plan.kind, record), ()):
             if rule_id in by_id and rule_id not in told:
-                yield explain(by_id[rule_id], record, now, plan)
+                said = explain(by_id[rule_id], record, now, plan)
+                if undecided is not None and said.verdict is Verdict.NOTHING:
+                    undecided(record["id"], [(rule_id, said.verdict)])
+                yield said
 
 
 def identity(kind: str, record: Mapping[str, Any]) -> str:

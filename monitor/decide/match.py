@@ -120,9 +120,12 @@ def _keys(named: str | tuple[str, ...]) -> tuple[str, ...]:
 class People:
     """The persons of all authorities of a target, the first one first: who holds an account, and which accounts."""
 
-    def __init__(self, indexes: Sequence[Index], names: Sequence[str] = (), *, whole: bool = True) -> None:
-        """`whole`: these are all persons whom the authorities have."""
+    def __init__(
+        self, indexes: Sequence[Index], names: Sequence[str] = (), *, whole: bool = True, mark: str = ""
+    ) -> None:
+        """`whole`: these are all persons whom the authorities have. `mark`: differs when one of them does."""
         self.nobody = NOBODY if whole else UNSURE
+        self.mark = mark
         self.indexes, self.names = tuple(indexes), tuple(names) or ("",) * len(indexes)
         self._accounts: dict[str, list[str]] = {}
         self._doubted: set[str] = set()

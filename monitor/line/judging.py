@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sqlalchemy import Connection
+
 from monitor.decide import quarantine as beyond
 from monitor.decide.exemptions import of_source
 from monitor.decide.facts import ABOUT_ACCESS, FACTS, KINDS, OF_PERSONS
@@ -26,6 +28,7 @@ from monitor.domain.rule import Rule, Verdict
 from monitor.domain.snapshot import Snapshot
 from monitor.line.parts import Parts, Watched
 from monitor.line.people import people_of
+from monitor.line.recheck import Recheck, recheck, size, watched_since
 from monitor.store import exemptions, findings, records
 from monitor.store.engine import reading
 from monitor.store.settle import Settled
@@ -42,6 +45,7 @@ class Judged:
     rules: set[str] = field(default_factory=set)  # those that say something about this source
     people: People | None = None
     whole: Mapping[str, bool] = field(default_factory=dict)  # by scope
+    recheck: Recheck | None = None
 
     def counted(self, rows: Iterator[dict[str, Any]], rules: int) -> Iterator[dict[str, Any]]:
         for row in rows:
@@ -62,35 +66,53 @@ def judge_all(
     *,
     want_unknown: bool = False,
 ) -> Judged:
-    """Every rule on every subject of the source, as of this poll."""
+    """Every rule on every subject of the source, as of this poll; but not again where nothing can have changed."""
     judged = Judged()
     with reading(parts.engine) as connection:
-        judged.existing = findings.to_reconcile(connection, staging.source_id)
         name = watched.source.name
         given = of_source(parts.rules.rules, [x.exemption for x in exemptions.approved(connection, name)], name)
     rules = rules_for(given, watched, snapshot)
     judged.rules = {r.rule.id for kind in KINDS for r in applicable(given, kind, watched)}
+    judged.people = people_of(parts.engine, parts.zone, watched, staging, [r for some in rules.values() for r in some])
+    judged.whole = completeness(snapshot, judged.people)
+    blind = blind_facts(judged.whole)
+    known = Recheck(staging) if want_unknown else recheck(watched, staging, snapshot, rules, judged.people, blind)
+    with reading(parts.engine) as connection:
+        judged.existing = findings.to_reconcile(connection, staging.source_id, known.findings())
     if not snapshot.outcome.applies:  # what is not judged stays as it is
         about = {r.rule.id for found in rules.values() for r in found}
         judged.existing = [f for f in judged.existing if f.rule in about]
     watch: dict[str, dict[str, set[str]]] = {}
     for finding in judged.existing:
         watch.setdefault(finding.subject.kind, {}).setdefault(finding.subject.id, set()).add(finding.rule)
-    judged.people = people_of(parts.engine, parts.zone, watched, staging, [r for some in rules.values() for r in some])
-    judged.whole = completeness(snapshot, judged.people)
-    blind = blind_facts(judged.whole)
-    for kind in rules:
-        plan = Plan(kind, rules[kind], blind, parts.zone)
-        if not plan.rules:
-            continue
+    judged.recheck = known
+    for kind in filter(rules.get, rules):
         if kind == Kind.SOURCE:  # last, for it is asked how well the others could be judged
             snapshot = replace(snapshot, unknown_percent=judged.unknown_percent)
-        found = subjects(kind, plan.fields, watched, staging, settled, snapshot, judged.people)
-        rows = judged.counted(found, len(plan.rules))
-        for judgement in judge(plan, rows, staging.now, watch.get(kind), want_unknown=want_unknown):
-            (judged.errors if judgement.verdict is Verdict.ERROR else judged.found).append(judgement)
-        judged.unknown += plan.unknown
+        for part in filter(lambda part: part.rules, known.parts(kind, rules[kind])):
+            plan = Plan(kind, part.rules, blind, parts.zone)
+            found = subjects(kind, plan.fields, watched, staging, settled, snapshot, judged.people, part.among)
+            rows = found if known.leans_on(kind) else judged.counted(found, len(plan.rules))
+            for judgement in judge(
+                plan, rows, staging.now, watch.get(kind), want_unknown=want_unknown, undecided=part.undecided
+            ):
+                (judged.errors if judgement.verdict is Verdict.ERROR else judged.found).append(judgement)
+            judged.unknown += plan.unknown
+        if known.leans_on(kind):
+            known.end()
+            judged.unknown += known.unknown(kind)
+            judged.verdicts += size(kind, staging, _proved(snapshot)) * len(rules[kind])
     return judged
+
+
+def remembered(judged: Judged, snapshot: Snapshot) -> Callable[[Connection, int], None]:
+    """What the next poll need not judge again, for the transaction that records this one."""
+
+    def write(connection: Connection, snapshot_id: int) -> None:
+        if judged.recheck is not None:
+            judged.recheck.write(connection, snapshot, snapshot_id)
+
+    return write
 
 
 def rules_for(rules: Sequence[Rule], watched: Watched, snapshot: Snapshot) -> dict[str, tuple[Compiled, ...]]:
@@ -145,20 +167,23 @@ def subjects(
     settled: Settled,
     snapshot: Snapshot,
     people: People | None = None,
+    among: str | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The records of a kind. Accounts that a broken read did not show are left out: nothing about them is proved."""
-    since = records.watched_since(staging) or (staging.at if snapshot.outcome is Outcome.COMPLETE else None)
+    """The records of a kind. Accounts that a broken read did not show are left out: nothing about them is proved.
+    `among`: of accounts and grants, a table of the staging that says which.
+    """
+    since = watched_since(staging, snapshot)
     if kind in (Kind.ACCOUNT, Kind.GRANT):
         whole = snapshot.complete(Scope.USERS) or staging.lane is Lane.FAST
         unseen = None if whole else staging.unseen()
         asked = people is not None and watched.matching is not None and "person" in fields
         wanted = sorted({*fields, *account_fields(watched.matching.keys)}) if asked and watched.matching else fields
-        accounts = records.account_records(staging, wanted, since, unseen, records.groups_as_of(staging))
+        accounts = records.account_records(staging, wanted, since, unseen, records.groups_as_of(staging), among)
         accounts = people.beside(accounts) if people is not None and asked else accounts
         if kind == Kind.ACCOUNT:
             return accounts
         known = snapshot.known(Scope.SEATS)
-        return records.grant_records(staging, accounts, _proved(snapshot), seats_known=known)
+        return records.grant_records(staging, accounts, _proved(snapshot), among, seats_known=known)
     if kind == Kind.PERSON:
         return people.records() if people else iter(())
     if kind in (Kind.ROLE, Kind.GROUP, Kind.SEAT):

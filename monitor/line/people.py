@@ -44,7 +44,7 @@ def read_people(
     for group_id, version in records.groups_now(staging).items():
         title = version.group.title or group_id
         groups[title] = groups.get(title, frozenset()) | {group_id}
-    indexes, whole = [], True
+    indexes, marks, whole = [], [], True
     with reading(engine) as connection:
         for name, stale_after in matching.authorities:
             found = persons.standing(connection, name, at)
@@ -52,5 +52,7 @@ def read_people(
                 return None
             whole = whole and found.whole
             rows, earlier = persons.rows(connection, found), persons.earlier(connection, found)
+            marks.append(persons.mark(connection, found))
             indexes.append(indexed(name, rows, earlier, matching, groups, zone))
-    return People(indexes, [name for name, _ in matching.authorities], whole=whole)
+    names = [name for name, _ in matching.authorities]
+    return People(indexes, names, whole=whole, mark=repr((marks, whole)))

@@ -28,15 +28,21 @@ def load(connection: Connection, *where: ColumnElement[bool]) -> list[Finding]:
     return [_finding(r) for r in connection.execute(query.where(*where).order_by(FINDINGS.c.id)).mappings()]
 
 
-def to_reconcile(connection: Connection, source_id: int) -> list[Finding]:
-    """What is unresolved, and what a person closed while it held on (it must stop holding before it may reopen)."""
+def to_reconcile(connection: Connection, source_id: int, ids: Sequence[int] | None = None) -> list[Finding]:
+    """What is unresolved, and what a person closed while it held on (it must stop holding before it may reopen).
+    `ids`: of these only.
+    """
     unresolved = FINDINGS.c.status != FindingStatus.RESOLVED.value
     closed_by_hand = and_(
         FINDINGS.c.status == FindingStatus.RESOLVED.value,
         FINDINGS.c.resolution.in_([Resolution.ACKNOWLEDGED.value, Resolution.FALSE_ALARM.value]),
         FINDINGS.c.verdict != Verdict.NOTHING.value,
     )
-    return load(connection, FINDINGS.c.source_id == source_id, or_(unresolved, closed_by_hand))
+    asked = (FINDINGS.c.source_id == source_id, or_(unresolved, closed_by_hand))
+    if ids is None:
+        return load(connection, *asked)
+    chunks = (ids[i : i + 500] for i in range(0, len(ids), 500))
+    return [f for chunk in chunks for f in load(connection, FINDINGS.c.id.in_(chunk), *asked)]
 
 
 def seen_before(connection: Connection, fingerprints: Iterable[str]) -> frozenset[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from monitor.domain.reading import Outcome, Scope
 from monitor.store.tables import AccountRow, ScopeRow, SnapshotRow, SourceRow
@@ -15,6 +15,7 @@ SOURCES = SourceRow.__table__  # type: ignore[attr-defined]
 SNAPSHOTS = SnapshotRow.__table__  # type: ignore[attr-defined]
 SCOPES = ScopeRow.__table__  # type: ignore[attr-defined]
 ACCOUNTS = AccountRow.__table__  # type: ignore[attr-defined]
+_FROM, _TO = ACCOUNTS.c.valid_from, ACCOUNTS.c.valid_to
 
 
 _POLLS = 1000  # a whole one before these is too old whatever the config says
@@ -70,6 +71,14 @@ def rows(connection: Connection, found: Standing) -> Iterator[dict[str, Any]]:
     )
     for row in connection.execute(query.order_by(ACCOUNTS.c.account_id)).mappings():
         yield dict(row)
+
+
+def mark(connection: Connection, found: Standing) -> tuple[int, int, int]:
+    """Differs when a person's record does: the latest snapshots that began or ended one."""
+    newest = [func.coalesce(func.max(c).filter(c <= found.snapshot_id), 0) for c in (_FROM, _TO)]
+    query = select(*newest).where(ACCOUNTS.c.source_id == found.source_id)
+    row = connection.execute(query).one()
+    return found.source_id, row[0], row[1]
 
 
 def earlier(connection: Connection, found: Standing) -> Iterator[tuple[str, dict[str, str], datetime]]:

@@ -44,27 +44,30 @@ def account_records(  # noqa: C901  # it meets every account at every poll: call
     watched_since: datetime | None,
     without: set[str] | None = None,
     groups_as_of: datetime | None = None,
+    among: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Every account, in the order of its id, with these fields and email and name; None where absent.
     Of a fast lane, those that it showed.
 
     `without`: accounts that a broken read did not show; they are not judged.
+    `among`: a table of the staging; only accounts that stand there, as all do of which anything was read.
     """
+    among = among or ("shown" if staging.lane is Lane.FAST else None)
     wanted = sorted({"id", "email", "name", *fields})
     stored = [f for f in wanted if f in _COLUMNS or f in Activity._fields]
-    roles = _role_levels(staging) if "role_access_level" in wanted else None
+    roles = role_levels(staging) if "role_access_level" in wanted else None
     if roles is not None and "role_id" not in stored:
         stored.append("role_id")
     moments = [f for f in stored if f in _MOMENTS]
     texts = [f for f in stored if f in _JSON]
     flags = [f for f in stored if f in _FLAGS]
-    links: dict[str, Callable[[str], Any]] = {k: _links(staging, g) for k, g in _LINKS.items() if k in wanted}
+    links: dict[str, Callable[[str], Any]] = {k: _links(staging, g, among) for k, g in _LINKS.items() if k in wanted}
     given = {"watched_since": watched_since, "groups_as_of": groups_as_of}
     constants = {k: v for k, v in given.items() if k in wanted}
     links |= {"last_active": _Latest(staging)} if "last_active" in wanted else {}
     links |= {"past_groups": _Merge(staging.past_members())} if "past_groups" in wanted else {}
     micro = timedelta(microseconds=1)
-    for row in staging.db.execute(_sql(stored, staging.lane), {"source": staging.source_id}):
+    for row in staging.db.execute(_sql(stored, among), {"source": staging.source_id}):
         record = dict(zip(stored, row, strict=True))
         for f in moments:
             if record[f] is not None:
@@ -99,7 +102,7 @@ def recorded_accounts(staging: Staging) -> Iterator[dict[str, Any]]:
         yield record
 
 
-def _sql(stored: Sequence[str], lane: Lane) -> str:
+def _sql(stored: Sequence[str], among: str | None) -> str:
     activity = [f for f in stored if f in Activity._fields]
     staged = ", ".join(f"s.{_COLUMNS.get(f, f)}" for f in stored)
     recorded = ", ".join(
@@ -110,8 +113,8 @@ def _sql(stored: Sequence[str], lane: Lane) -> str:
         "LEFT JOIN main_db.activity y ON y.source_id = a.source_id AND y.account_id = a.account_id" if activity else ""
     )
     place = list(stored).index("id") + 1
-    shown = "shown x CROSS JOIN" if lane is Lane.FAST else ""
-    who = " AND a.account_id = x.account_id" if lane is Lane.FAST else ""
+    shown = f"{among} x CROSS JOIN" if among else ""
+    who = " AND a.account_id = x.account_id" if among else ""
     return f"""
         SELECT {recorded} FROM {shown} main_db.accounts a INDEXED BY ix_accounts_current
         LEFT JOIN accounts s ON s.account_id = a.account_id {join}
@@ -167,14 +170,18 @@ class _Latest:
         return moment(self._next[1]) if self._next is not None and self._next[0] == account_id else None
 
 
-def _links(staging: Staging, kind: GrantKind) -> _Merge:
-    who = " AND account_id IN (SELECT account_id FROM shown)" if staging.lane is Lane.FAST else ""
+def _links(staging: Staging, kind: GrantKind, among: str | None) -> _Merge:
+    who = _among(among)
     return _Merge(staging.db.execute(_GRANTS.format(who=who), (staging.source_id, kind.value, kind.value)))
+
+
+def _among(table: str | None) -> str:
+    return f" AND account_id IN (SELECT account_id FROM {table})" if table else ""  # noqa: S608  # only our own names
 
 
 _HELD = """
     SELECT account_id, kind, entitlement_id, since FROM main_db.grants INDEXED BY ix_grants_current
-    WHERE source_id = :source AND valid_to IS NULL AND pk NOT IN (SELECT pk FROM ended_grants)
+    WHERE source_id = :source AND valid_to IS NULL AND pk NOT IN (SELECT pk FROM ended_grants){who}
     UNION ALL
     SELECT account_id, kind, entitlement_id, :now FROM new_grants
     ORDER BY 1, 2, 3"""
@@ -184,14 +191,13 @@ def grant_records(
     staging: Staging,
     accounts: Iterable[dict[str, Any]],
     proved: Callable[[str, str], bool],
+    among: str | None = None,
     *,
     seats_known: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Every grant with the account that holds it. Those of lists that were not read whole are left out by `proved`."""
-    titles = {i: v.role.title for i, v in roles_now(staging).items()}
-    titles |= {i: v.group.title for i, v in groups_now(staging).items()}
-    titles |= {i: v.seats.title for i, v in seats_now(staging).items()}
-    rows = staging.db.execute(_HELD, {"source": staging.source_id, "now": micros(staging.at)})
+    titles = held_titles(staging)
+    rows = staging.db.execute(_HELD.format(who=_among(among)), {"source": staging.source_id, "now": micros(staging.at)})
     held = rows.fetchone()
     for account in accounts:  # both in the order of the account's id
         while held is not None and held[0] <= account["id"]:
@@ -203,6 +209,13 @@ def grant_records(
                     "seats_known": seats_known,
                 }  # fmt: skip
             held = rows.fetchone()
+
+
+def held_titles(staging: Staging) -> dict[str, str | None]:
+    """By id, of everything that can be held."""
+    titles = {i: v.role.title for i, v in roles_now(staging).items()}
+    titles |= {i: v.group.title for i, v in groups_now(staging).items()}
+    return titles | {i: v.seats.title for i, v in seats_now(staging).items()}
 
 
 def ended_grants(staging: Staging) -> Iterator[tuple[str, str]]:
@@ -236,7 +249,7 @@ def seats_now(staging: Staging) -> dict[str, SeatsVersion]:
     return seen if whole(staging, Scope.SEATS) else recorded | seen
 
 
-def _role_levels(staging: Staging) -> dict[str, str | None]:
+def role_levels(staging: Staging) -> dict[str, str | None]:
     return {i: v.role.access_level for i, v in roles_now(staging).items()}
 
 

@@ -218,6 +218,28 @@ class ActivityRow(SQLModel, table=True):
     snapshot_id: int
 
 
+class JudgedRow(SQLModel, table=True):
+    """By source, when everything stood judged, and by what: until that differs, only what changed is judged again."""
+
+    __tablename__ = "judged"
+    source_id: int = Field(primary_key=True, foreign_key="sources.id")
+    context: str
+    judged_at: datetime = at()
+    snapshot_id: int
+
+
+class UndecidedRow(SQLModel, table=True):
+    """The accounts of which, or of whose grants, something is unknown; and those to judge again whatever changes."""
+
+    __tablename__ = "undecided"
+    __table_args__ = {"sqlite_with_rowid": False}  # SQLAlchemy reads a plain dict
+    source_id: int = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    account_id: str = Field(primary_key=True)
+    rules: str = Field(sa_column=Column(Text, nullable=False))  # JSON: how many unknown verdicts, by rule
+    again: bool  # a rule failed, or a finding that no longer held could not be closed
+
+
 class RoleRow(SQLModel, table=True):
     __tablename__ = "roles"
     __table_args__ = (Index("ix_roles_current", "source_id", "role_id", unique=True, **where(CURRENT)),)
@@ -317,6 +339,7 @@ class FindingRow(SQLModel, table=True):
         Index("ix_findings_fingerprint", "fingerprint", "id"),
         Index("ix_findings_source", "source_id", "status"),
         Index("ix_findings_waking", "wakes_at", **where(text("status <> 'resolved'"))),
+        Index("ix_findings_subject", "source_id", "subject_kind", "subject_id"),
     )
     id: int | None = Field(default=None, primary_key=True)
     fingerprint: str

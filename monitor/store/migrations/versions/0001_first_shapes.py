@@ -526,8 +526,32 @@ def upgrade() -> None:
     )
     op.create_index("ix_deliveries_outbox", "deliveries", ["outbox_id", "id"], unique=False)
     _seats_and_pages()
+    _judged()
     for refusal in REFUSALS:
         op.execute(refusal)
+
+
+def _judged() -> None:
+    op.create_index("ix_findings_subject", "findings", ["source_id", "subject_kind", "subject_id"], unique=False)
+    op.create_table(
+        "undecided",
+        sa.Column("source_id", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("account_id", sa.String(), nullable=False),
+        sa.Column("rules", sa.Text(), nullable=False),
+        sa.Column("again", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("source_id", "kind", "account_id", name=op.f("pk_undecided")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "judged",
+        sa.Column("source_id", sa.Integer(), nullable=False),
+        sa.Column("context", sa.String(), nullable=False),
+        sa.Column("judged_at", sa.BigInteger(), nullable=False),
+        sa.Column("snapshot_id", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["source_id"], ["sources.id"], name=op.f("fk_judged_source_id")),
+        sa.PrimaryKeyConstraint("source_id", name=op.f("pk_judged")),
+    )
 
 
 def _seats_and_pages() -> None:
