@@ -127,8 +127,8 @@ def counted_from(fact: str, record: dict[str, Any]) -> list[datetime]:
 
 @given(clauses(), HOURS, HOURS, st.none() | HOURS, st.none() | HOURS, st.booleans(), HOURS, HOURS)
 def test_a_verdict_that_flips_has_passed_a_boundary(  # what hypothesis draws
-    clause: str, created: timedelta, seen: timedelta, login: timedelta | None, active: timedelta | None, admin: bool, one: timedelta,
-    two: timedelta,
+    clause: str, created: timedelta, seen: timedelta, login: timedelta | None, active: timedelta | None, admin: bool,
+    one: timedelta, two: timedelta,
 ) -> None:  # fmt: skip
     """The property that judging again rests on, for any clause, subject and two polls."""
     compiled = compile_rule(rule(clause))
