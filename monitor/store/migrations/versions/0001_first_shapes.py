@@ -450,23 +450,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_exemptions_source", "exemptions", ["source_id", "status"], unique=False)
     op.create_table(
-        "clicks",
-        sa.Column("key", sa.String(), nullable=False),
-        sa.Column("came_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("key", name=op.f("pk_clicks")),
-    )
-    op.create_table(
-        "receivers",
-        sa.Column("name", sa.String(), nullable=False),
-        sa.Column("failures", sa.Integer(), nullable=False),
-        sa.Column("open_until", sa.BigInteger(), nullable=True),
-        sa.Column("not_before", sa.BigInteger(), nullable=True),
-        sa.Column("disabled_at", sa.BigInteger(), nullable=True),
-        sa.Column("error", sa.String(), nullable=True),
-        sa.Column("sent_at", sa.BigInteger(), nullable=True),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_receivers")),
-    )
-    op.create_table(
         "quarantine",
         sa.Column("snapshot_id", sa.Integer(), nullable=False),
         sa.Column("source_id", sa.Integer(), nullable=False),
@@ -526,12 +509,29 @@ def upgrade() -> None:
     )
     op.create_index("ix_deliveries_outbox", "deliveries", ["outbox_id", "id"], unique=False)
     _seats_and_pages()
-    _judged()
+    _judged_and_sent()
     for refusal in REFUSALS:
         op.execute(refusal)
 
 
-def _judged() -> None:
+def _judged_and_sent() -> None:
+    op.create_table(
+        "clicks",
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("came_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_clicks")),
+    )
+    op.create_table(
+        "receivers",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("open_until", sa.BigInteger(), nullable=True),
+        sa.Column("not_before", sa.BigInteger(), nullable=True),
+        sa.Column("disabled_at", sa.BigInteger(), nullable=True),
+        sa.Column("error", sa.String(), nullable=True),
+        sa.Column("sent_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_receivers")),
+    )
     op.create_index("ix_findings_subject", "findings", ["source_id", "subject_kind", "subject_id"], unique=False)
     op.create_table(
         "undecided",
