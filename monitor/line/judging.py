@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -31,6 +32,7 @@ from monitor.line.people import people_of
 from monitor.line.recheck import Recheck, recheck, size, watched_since
 from monitor.store import exemptions, findings, records
 from monitor.store.engine import reading
+from monitor.store.idle import Idle, idle_since
 from monitor.store.settle import Settled
 from monitor.store.staging import Staging
 
@@ -91,7 +93,9 @@ def judge_all(
             snapshot = replace(snapshot, unknown_percent=judged.unknown_percent)
         for part in filter(lambda part: part.rules, known.parts(kind, rules[kind])):
             plan = Plan(kind, part.rules, blind, parts.zone)
-            found = subjects(kind, plan.fields, watched, staging, settled, snapshot, judged.people, part.among)
+            found = subjects(
+                kind, plan.fields, watched, staging, settled, snapshot, judged.people, part.among, known.idle
+            )
             rows = found if known.leans_on(kind) else judged.counted(found, len(plan.rules))
             for judgement in judge(
                 plan, rows, staging.now, watch.get(kind), want_unknown=want_unknown, undecided=part.undecided
@@ -168,9 +172,10 @@ def subjects(
     snapshot: Snapshot,
     people: People | None = None,
     among: str | None = None,
+    idle: Callable[[], Idle] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The records of a kind. Accounts that a broken read did not show are left out: nothing about them is proved.
-    `among`: of accounts and grants, a table of the staging that says which.
+    `among`: of accounts and grants, a table of the staging that says which. `idle`: of groups, by an easier way.
     """
     since = watched_since(staging, snapshot)
     if kind in (Kind.ACCOUNT, Kind.GRANT):
@@ -187,19 +192,21 @@ def subjects(
     if kind == Kind.PERSON:
         return people.records() if people else iter(())
     if kind in (Kind.ROLE, Kind.GROUP, Kind.SEAT):
-        return _things(kind, fields, staging, settled, snapshot)
+        return _things(kind, fields, staging, settled, snapshot, idle or partial(idle_since, staging))
     record = records.source_record(staging, watched.source.name, since) | {"admin_limit": watched.admin_limit}
     return iter([record | sight(watched, snapshot)])
 
 
 def _things(
-    kind: str, fields: Sequence[str], staging: Staging, settled: Settled, snapshot: Snapshot
+    kind: str, fields: Sequence[str], staging: Staging, settled: Settled, snapshot: Snapshot, idle: Callable[[], Idle]
 ) -> Iterator[dict[str, Any]]:
     if kind == Kind.ROLE:
         return records.role_records(staging, settled.roles)
     if kind == Kind.SEAT:
         return records.seat_records(staging)
-    return records.group_records(staging, fields, whole_users=snapshot.complete(Scope.USERS))
+    # unless every account was read, nobody knows who signed in meanwhile
+    known = "mostly_idle_since" in fields and snapshot.complete(Scope.USERS)
+    return records.group_records(staging, idle() if known else None)
 
 
 def sight(watched: Watched, snapshot: Snapshot) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from monitor.domain.reading import Lane, Outcome, Scope
 from monitor.domain.snapshot import Snapshot
 from monitor.line.parts import Watched
 from monitor.store import judged, records
+from monitor.store.idle import Idle, idle_since, remembered, text
 from monitor.store.judged import TOUCHED, Undecided, Window
 from monitor.store.staging import Staging
 
@@ -48,6 +49,7 @@ class Recheck:
     afresh: bool = True  # everything is judged
     restless: frozenset[str] = frozenset()  # ids of rules that are judged on everybody at every poll
     _kept: list[Undecided] = field(default_factory=list)
+    _idle: Idle | None = None
 
     def parts(self, kind: str, rules: tuple[Compiled, ...]) -> Iterator[Part]:
         if not self.leans_on(kind):
@@ -61,6 +63,12 @@ class Recheck:
 
     def leans_on(self, kind: str) -> bool:
         return self.context is not None and kind in REMEMBERED
+
+    def idle(self) -> Idle:
+        """Since when most of each group have been idle."""
+        leans = self.context is not None and not self.afresh
+        self._idle = idle_since(self.staging, remembered(self.staging) if leans else None)
+        return self._idle
 
     def findings(self) -> list[int] | None:
         """Ids of the findings that this poll may move; None: of all."""
@@ -80,7 +88,10 @@ class Recheck:
         source = self.staging.source_id
         judged.leave_out_gone(connection, source)
         if self.context is not None:
-            judged.remember(connection, source, self.context, self.staging.now, snapshot_id, afresh=self.afresh)
+            idle = None if self._idle is None else text(self._idle)
+            judged.remember(
+                connection, source, self.context, self.staging.now, snapshot_id, afresh=self.afresh, idle=idle
+            )
         elif snapshot.lane is Lane.FULL and snapshot.outcome.applies:
             judged.forget(connection, source)
 

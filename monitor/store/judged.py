@@ -186,8 +186,9 @@ _GRANTS = """
 
 
 def remember(
-    connection: Connection, source_id: int, context: str, at: datetime, snapshot_id: int, *, afresh: bool
-) -> None:
+    connection: Connection, source_id: int, context: str, at: datetime, snapshot_id: int, *, afresh: bool,
+    idle: str | None,
+) -> None:  # fmt: skip
     """`afresh`: everything was judged, and not only what was touched."""
     run = connection.exec_driver_sql
     if afresh:
@@ -199,7 +200,13 @@ def remember(
             (source_id,),
         )
     run("INSERT INTO undecided SELECT ?, kind, account_id, rules, again FROM staged.undecided", (source_id,))
-    run("INSERT OR REPLACE INTO judged VALUES (?, ?, ?, ?)", (source_id, context, micros(at), snapshot_id))
+    now = {"source": source_id, "context": context, "at": micros(at), "snapshot": snapshot_id, "idle": idle}
+    run(
+        """INSERT INTO judged (source_id, context, judged_at, snapshot_id) VALUES (:source, :context, :at, :snapshot)
+           ON CONFLICT (source_id) DO UPDATE SET context = :context, judged_at = :at, snapshot_id = :snapshot""",
+        now,
+    )
+    run("UPDATE judged SET idle = :idle WHERE source_id = :source AND idle IS NOT :idle", now)
 
 
 def leave_out_gone(connection: Connection, source_id: int) -> None:

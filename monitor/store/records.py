@@ -5,7 +5,7 @@ top. With an empty staging, the state as recorded.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -264,11 +264,9 @@ def role_records(staging: Staging, settled_roles: Sequence[RoleVersion] = ()) ->
         }  # fmt: skip
 
 
-def group_records(
-    staging: Staging, fields: Sequence[str] = (), *, whole_users: bool = True
-) -> Iterator[dict[str, Any]]:
-    """`whole_users`: every account was read; else nobody knows who signed in meanwhile."""
-    idle = _idle_since(staging) if "mostly_idle_since" in fields and whole_users else {}
+def group_records(staging: Staging, idle: Mapping[str, datetime | None] | None = None) -> Iterator[dict[str, Any]]:
+    """`idle`: since when most of a group have been idle, if that was asked for and can be known."""
+    idle = idle or {}
     members, managers = _counts(staging, GrantKind.MEMBER), _counts(staging, GrantKind.MANAGER)
     for group_id, (group, first_seen) in sorted(groups_now(staging).items()):
         record = {**group._asdict(), "members": members.get(group_id, 0), "managers": managers.get(group_id, 0)}
@@ -282,25 +280,6 @@ def seat_records(staging: Staging) -> Iterator[dict[str, Any]]:
         record = {**seats._asdict(), "members": members.get(seat_id, 0), "managers": managers.get(seat_id, 0)}
         record |= {k: list(v) for k, v in record.items() if isinstance(v, tuple)}
         yield record | {"first_seen": first_seen}
-
-
-def _idle_since(staging: Staging) -> dict[str, datetime | None]:
-    """By group, since when more than half of its members have not signed in: one more pass over the accounts."""
-    signed_in: dict[str, list[datetime | None]] = {}
-    fields = ("groups", "status", "last_login", "last_active", "created", "never_signed_in")
-    for account in account_records(staging, fields, None):
-        if account["status"] != "suspended":  # who cannot sign in says nothing about the others
-            moments = [m for m in (account["last_login"], account["last_active"]) if m is not None]
-            at = max(moments) if moments else account["created"] if account["never_signed_in"] else None
-            for group_id in account["groups"]:
-                signed_in.setdefault(group_id, []).append(at)
-    return {group_id: _middle(moments) for group_id, moments in signed_in.items()}
-
-
-def _middle(moments: list[datetime | None]) -> datetime | None:
-    """More than half lie no later than this; None when one is not known."""
-    known = sorted(m for m in moments if m is not None)
-    return known[len(known) // 2] if len(known) == len(moments) else None
 
 
 def _counts(staging: Staging, kind: GrantKind) -> dict[str, int]:

@@ -226,6 +226,7 @@ class JudgedRow(SQLModel, table=True):
     context: str
     judged_at: datetime = at()
     snapshot_id: int
+    idle: str | None = Field(default=None, sa_column=Column(Text))  # JSON: by group, since when most of it are idle
 
 
 class UndecidedRow(SQLModel, table=True):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from monitor.decide.facts import FACTS, value
 from monitor.domain.observed import Activity, Group
 from monitor.store import records
+from monitor.store.idle import idle_since
 from tests.integration.test_asof import now
 from tests.integration.test_store import account
 from tests.peers.little import Bench
@@ -35,10 +35,10 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     made.close()
 
 
-def idle(bench: Bench, **how: Any) -> int | None:
+def idle(bench: Bench) -> int | None:
     bench.poll()
     staging = now(bench)
-    (record,) = records.group_records(staging, ["mostly_idle_since"], **how)
+    (record,) = records.group_records(staging, idle_since(staging))
     staging.close()
     found: int | None = value(IDLE, record, START)
     return found
@@ -67,9 +67,8 @@ def test_whoever_never_signed_in_is_idle_since_creation(bench: Bench) -> None:
     assert idle(bench) is None
 
 
-def test_without_members_or_without_all_accounts_nothing_is_known(bench: Bench) -> None:
-    """Nobody is idle because a read broke."""
-    assert idle(bench, whole_users=False) is None
+def test_without_members_nothing_is_known(bench: Bench) -> None:
+    """Nobody is no half of anything."""
     bench.school.members["acme"].clear()
     assert idle(bench) is None
 

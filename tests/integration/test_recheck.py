@@ -87,6 +87,7 @@ RULES = numbered(
     rule("source.unknown_percent > 20", for_each="source"),
     rule("account.first_seen + days(10) < now", "!account.is_admin || account.nps_score > 3", exemptions=EXEMPT),
     rule("account.status == 'active'", exemptions=BY_AGE),
+    rule("group.mostly_idle_days > 4", for_each="group"),
 )
 NAMES = st.sampled_from(IDS)
 PERSONS = st.builds(

@@ -549,6 +549,7 @@ def _judged_and_sent() -> None:
         sa.Column("context", sa.String(), nullable=False),
         sa.Column("judged_at", sa.BigInteger(), nullable=False),
         sa.Column("snapshot_id", sa.Integer(), nullable=False),
+        sa.Column("idle", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["source_id"], ["sources.id"], name=op.f("fk_judged_source_id")),
         sa.PrimaryKeyConstraint("source_id", name=op.f("pk_judged")),
     )
