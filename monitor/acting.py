@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime
+from functools import partial
 
 from sqlalchemy import Connection, Engine
 
+from monitor import looking
 from monitor.decide import acts, route
 from monitor.decide.present import rfc3339
 from monitor.domain.act import Act, Click
@@ -54,28 +56,49 @@ def withdraw(
     return found[0]
 
 
-def clicked(parts: Parts, click: Click) -> str:
+def clicked(parts: Parts, click: Click, later: Callable[[Callable[[], None]], None] = lambda work: work()) -> str:
     """Does what somebody pressed, once, however often it comes in. Returns what the person is to read, or nothing.
 
-    Raises StoreError when it could not be written down: then nothing was done.
+    `later`: has done what takes longer than the person waits. Raises StoreError when it could not be written down:
+    then nothing was done.
     """
+    said, found = _written(parts, click)
+    if click.act is Act.RECHECK and found is not None and not said:
+        later(partial(rechecked, parts, found, click.by))
+    return said
+
+
+def _written(parts: Parts, click: Click) -> tuple[str, Finding | None]:
+    """What the person is to read; and the finding, unless this came in before."""
     now = parts.clock.now()
     with writing(parts.engine) as connection:
         if not findings.first_time(connection, click.keys, now):
-            return ""
+            return "", None
         found = _newest(connection, click.fingerprint)
         if click.act is Act.HISTORY and click.allowed and found is not None:
-            return _history(connection, found)
+            return _history(connection, found), found
         done = _decided(connection, parts, found, click, now)
         if isinstance(done, Event):
             _do(connection, done, parts.rules.by_id, parts.living, now)
         elif isinstance(done, Silence):
             quiet.silence(connection, parts, done, now)
-        if not isinstance(done, str):
-            return ""
+        if not isinstance(done, str) or (done == "" and click.act is Act.RECHECK):
+            return "", found
         said = {"act": click.act.value, "by": click.by, "fingerprint": click.fingerprint, "why": done}
         findings.refused(connection, said, now)
-        return done
+        return done, found
+
+
+def rechecked(parts: Parts, found: Finding, by: str) -> None:
+    """Has the account of a finding looked at, and tells what came of it in the thread. What closes it says so."""
+    problem = looking.look(parts, found)
+
+    def decide(newest: Finding | None) -> Event | None:
+        if newest is None or newest.id != found.id or newest.status is FindingStatus.RESOLVED:
+            return None
+        return Event(EventKind.RECHECKED, newest, problem or looking.said(newest), by=by)
+
+    act(parts.engine, found.fingerprint, decide, parts.rules.by_id, parts.living, parts.clock.now())
 
 
 def _decided(
@@ -83,10 +106,11 @@ def _decided(
 ) -> Event | Silence | str:
     waiting = exemptions.asked(connection, found.id) if found else None
     rule = parts.rules.by_id.get(found.rule) if found else None
-    if click.act is Act.SNOOZE:
-        hours = rule.hours if rule else USUAL_HOURS
-        refusal = acts.refused(found, click)
-        return refusal if refusal or not found else acts.snoozed(found, click, hours, now, parts.zone)
+    if click.act in (Act.SNOOZE, Act.RECHECK):
+        hours, refusal = rule.hours if rule else USUAL_HOURS, acts.refused(found, click)
+        if refusal or not found or click.act is Act.RECHECK:
+            return refusal
+        return acts.snoozed(found, click, hours, now, parts.zone)
     ways = acts.Ways(parts.zone, parts.second_approver)
     event = acts.done(found, click, rule, waiting, now, ways)
     if isinstance(event, Event):

@@ -27,8 +27,10 @@ from monitor.domain.reading import (
     Recall,
     Scope,
     ScopeEnded,
+    WithOneAccount,
 )
 from monitor.domain.snapshot import Snapshot
+from monitor.errors import SourceError
 from monitor.line import keeping, quiet
 from monitor.line.doubt import Acceptance, Doubt, decided, quarantine
 from monitor.line.finding import find
@@ -92,6 +94,22 @@ def reject(engine: Engine, clock: Clock, folder: Path, name: str, snapshot_id: i
         with writing(engine) as connection:
             aside.reject(connection, snapshot_id, by, clock.now())
         aside.sweep(engine, folder, mark)
+
+
+def look_at(parts: Parts, name: str, account_id: str) -> CycleResult:
+    """A poll of one account, through the same line. Raises SourceError where the source cannot be asked for one."""
+    source = parts.watched[name].source
+    if not isinstance(source, WithOneAccount):
+        raise SourceError(f"{name} cannot be asked for one account")
+    watched = replace(parts.watched[name], fast=source.one_account(account_id))
+    with polling(parts.staging_folder, parts.clock, name, Lane.ONE):
+        staging = open_staging(parts, watched, Lane.ONE, only=account_id)
+        try:
+            keeping.open_archive(parts, watched, staging)
+            poll(watched.of(Lane.ONE), staging, Trail(None), parts)
+            return record_what_was_read(parts, watched, staging, None)
+        finally:
+            staging.close()
 
 
 def record_failure(parts: Parts, name: str, why: str) -> CycleResult:

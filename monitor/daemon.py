@@ -228,9 +228,20 @@ class Daemon:
             log.exception("a failed poll could not be recorded", source=name)
 
     def _act(self, click: Click) -> str:
-        said = clicked(self._parts, click)
+        said = clicked(self._parts, click, self._later)
         self.send()  # the message shows at once who did what
         return said
+
+    def _later(self, work: Callable[[], None]) -> None:
+        """What somebody asked for, and does not wait for. A restart before its end drops it: it is asked for again."""
+        self._pool.submit(self._work, work)
+
+    def _work(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:  # the daemon goes on; the log keeps what happened
+            log.exception("what somebody asked for could not be done")
+        self.send()
 
     def send(self) -> None:
         """Starts sending to every receiver with something due that is not being sent to: none waits for another."""

@@ -14,6 +14,7 @@ class Act(StrEnum):
     REFUSE = "refuse"
     ASSIGN = "assign"
     SNOOZE = "snooze"
+    RECHECK = "recheck"
     FALSE_ALARM = "false_alarm"
     HISTORY = "history"
 

@@ -92,6 +92,7 @@ class EventKind(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     FALSE_ALARM = "false_alarm"
     ASSIGNED = "assigned"
+    RECHECKED = "rechecked"  # somebody had its subject looked at
     SILENCED = "silenced"  # muted, or muted until another time
     SILENCE_ENDED = "silence_ended"
     DUE_SOON = "due_soon"

@@ -31,6 +31,12 @@ class Lane(StrEnum):
 
     FULL = "full"  # everything
     FAST = "fast"  # who is privileged or suspended, more often
+    ONE = "one"  # one account, because somebody asked
+
+    @property
+    def narrow(self) -> bool:
+        """It removes nobody, judges whom it showed, and proves what it read of them."""
+        return self is not Lane.FULL
 
 
 class Scope:
@@ -45,6 +51,7 @@ class Scope:
     SEATS = "seats"  # seat offerings, who manages them and who is in them
     PERSONS = "persons"  # no part of a target's own poll: the authorities that say whose its accounts are
     FAST = "fast_lane"  # who is privileged or suspended
+    ONE = "one_account"
 
     @staticmethod
     def family(name: str) -> str:
@@ -303,6 +310,13 @@ class WithFastLane(Protocol):
     """A source that can be asked for its privileged and suspended accounts alone."""
 
     def fast_lane(self) -> Source: ...
+
+
+@runtime_checkable
+class WithOneAccount(Protocol):
+    """A source that can be asked for one account alone. It counts in its proof whether that was shown."""
+
+    def one_account(self, account_id: str) -> Source: ...
 
 
 class Clock(Protocol):

@@ -14,7 +14,6 @@ from monitor.domain.limits import Moved
 from monitor.domain.reading import (
     Lane,
     Outcome,
-    Scope,
     ScopeEnded,
 )
 from monitor.domain.snapshot import Snapshot
@@ -62,10 +61,10 @@ def quarantine(
         staging.scopes = scopes
         return settle(staging, drift), Doubt(moved)
     why = () if staging.quiet else tuple(map(beyond.said, beyond.exceeded(moved, watched.limits)))
-    if why and staging.lane is Lane.FAST:
+    if why and staging.lane.narrow:
         staging.empty()
         reason = f"beyond the limits, and so left to the full poll: {'; '.join(why)}"
-        staging.scopes = {Scope.FAST: ScopeEnded(Scope.FAST, Outcome.FAILED, reason)}
+        staging.scopes = {name: ScopeEnded(name, Outcome.FAILED, reason) for name in scopes}
         return settle(staging, drift), Doubt(moved)
     if not why or acceptance is not None:
         return settled, Doubt(moved, why, acceptance=acceptance)

@@ -121,7 +121,7 @@ def remembered(judged: Judged, snapshot: Snapshot) -> Callable[[Connection, int]
 
 def rules_for(rules: Sequence[Rule], watched: Watched, snapshot: Snapshot) -> dict[str, tuple[Compiled, ...]]:
     """By kind, what this poll is judged by: of one that was not applied, only how well the source was seen."""
-    if snapshot.lane is Lane.FAST:
+    if snapshot.lane.narrow:
         found = judged_in(snapshot.lane, applicable(rules, Kind.ACCOUNT, watched))
         return {Kind.ACCOUNT: found} if snapshot.outcome.applies else {}
     if not snapshot.outcome.applies:
@@ -144,10 +144,13 @@ def judged_here(compiled: Compiled, watched: Watched) -> bool:
 
 
 def judged_in(lane: Lane, rules: tuple[Compiled, ...]) -> tuple[Compiled, ...]:
-    """A fast lane judges by the rules that ask for nothing but what it reads."""
-    if lane is Lane.FULL:
-        return rules
-    return tuple(r for r in rules if all({Scope.USERS}.issuperset(FACTS[name].scopes) for name in r.reads))
+    """A narrow lane judges by the rules that ask for nothing but what it reads."""
+    return tuple(r for r in rules if not (lane.narrow and beyond_users(r)))
+
+
+def beyond_users(compiled: Compiled) -> list[str]:
+    """The facts of a rule that follow from more than the account itself."""
+    return sorted(name for name in compiled.reads if not {Scope.USERS}.issuperset(FACTS[name].scopes))
 
 
 def completeness(snapshot: Snapshot, people: People | None = None) -> dict[str, bool]:
@@ -157,9 +160,9 @@ def completeness(snapshot: Snapshot, people: People | None = None) -> dict[str, 
 
 
 def proved(snapshot: Snapshot, scope: str) -> bool:
-    """Whether this very poll read the scope whole (a fast lane, of the accounts that it is about)."""
-    if scope == Scope.USERS and snapshot.lane is Lane.FAST:
-        return snapshot.complete(Scope.FAST)
+    """Whether this very poll read the scope whole (a narrow lane, of the accounts that it is about)."""
+    if scope == Scope.USERS and snapshot.lane.narrow:
+        return snapshot.complete(Scope.ONE if snapshot.lane is Lane.ONE else Scope.FAST)
     return not scope or snapshot.complete(scope)
 
 
@@ -179,7 +182,7 @@ def subjects(
     """
     since = watched_since(staging, snapshot)
     if kind in (Kind.ACCOUNT, Kind.GRANT):
-        whole = snapshot.complete(Scope.USERS) or staging.lane is Lane.FAST
+        whole = snapshot.complete(Scope.USERS) or staging.lane.narrow
         unseen = None if whole else staging.unseen()
         asked = people is not None and watched.matching is not None and "person" in fields
         wanted = sorted({*fields, *account_fields(watched.matching.keys)}) if asked and watched.matching else fields

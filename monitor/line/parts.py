@@ -42,7 +42,7 @@ class Watched:
     has_flags: bool = True  # the system has flags of privilege (is_admin, ...) beside levels
     limits: Mapping[str, Limit] = field(default_factory=dict)  # by name, as in decide/quarantine.py
     matching: Matching | None = None  # whose accounts these are; None: no authority says so
-    fast: Source | None = None  # reads only who is privileged or suspended
+    fast: Source | None = None  # reads only who is privileged or suspended; in a poll of one account, that account
     fast_every: float | None = None
     slow: Mapping[str, float] = field(default_factory=dict)  # families of scopes with an interval of their own
     blind_after: float | None = None  # seconds without a whole poll; None: four intervals

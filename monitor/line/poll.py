@@ -29,12 +29,16 @@ from monitor.store.trail import Beginning, Trail, take_up
 log = structlog.get_logger()
 
 
-def open_staging(parts: Parts, watched: Watched, lane: Lane = Lane.FULL, mark: str | None = None) -> Staging:
+def open_staging(
+    parts: Parts, watched: Watched, lane: Lane = Lane.FULL, mark: str | None = None, only: str | None = None
+) -> Staging:
+    """`only`: the account that a poll of one is about."""
     now, name = parts.clock.now(), watched.source.name
     source_id = queries.source_id(parts.engine, name, watched.kind)
     facts = queries.source_facts(parts.engine, source_id)
-    if lane is Lane.FAST and facts.watched_since is None:
-        raise StoreError(f"the fast lane of {name} waits for the first whole poll, to compare with")
+    if lane.narrow and facts.watched_since is None:
+        what = f"the fast lane of {name}" if lane is Lane.FAST else f"a look at one account of {name}"
+        raise StoreError(f"{what} waits for the first whole poll, to compare with")
     return Staging(
         parts.staging_folder / f".staging-{mark or source_mark(name)}{suffix(lane)}.sqlite",
         parts.engine.url.database or "",
@@ -50,6 +54,7 @@ def open_staging(parts: Parts, watched: Watched, lane: Lane = Lane.FULL, mark: s
         kind=watched.kind_of_records,
         lane=lane,
         later=later(watched.slow, facts.scopes_read, now),
+        only=only,
     )
 
 
@@ -84,7 +89,7 @@ def open_trail(parts: Parts, watched: Watched, staging: Staging) -> Trail:
     """Where this poll leaves what it has read. With what one has left that was cut off, the staging is filled first."""
     source, name = watched.of(staging.lane), watched.source.name
     path = parts.staging_folder / f".trail-{source_mark(name)}"
-    if staging.lane is Lane.FAST:
+    if staging.lane.narrow:
         return Trail(None)
     if not (isinstance(source, Resumable) and source.resumes and watched.resume_within):
         path.unlink(missing_ok=True)

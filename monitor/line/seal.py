@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 from monitor.decide import quarantine as beyond
 from monitor.domain.reading import (
-    Lane,
     Outcome,
     Scope,
     ScopeEnded,
@@ -41,7 +40,8 @@ def minutes_blind(parts: Parts, staging: Staging) -> int:
 def carried(staging: Staging, scopes: Sequence[ScopeEnded]) -> Iterator[ScopeEnded]:
     """What this poll was not to read, with the outcome that it had when it was read; "failed" if it never was."""
     recorded = staging.recorded_scopes()
-    names = recorded.keys() - {Scope.USERS, Scope.FAST} if staging.lane is Lane.FAST else staging.left_out
+    kept = recorded.keys() - {Scope.USERS, Scope.FAST, Scope.ONE}
+    names = kept if staging.lane.narrow else staging.left_out
     yield from (recorded[n] for n in names)
     have = {s.name for s in scopes} | set(names)
     for name in map(Scope.members, records.groups_now(staging)):

@@ -13,6 +13,7 @@ from monitor.domain.change import Change, ChangeKind
 from monitor.domain.finding import Event, EventKind, Finding, FindingStatus, Judgement
 from monitor.domain.message import Notification
 from monitor.domain.observed import Subject
+from monitor.domain.reading import Lane
 from monitor.domain.snapshot import Snapshot
 from monitor.line.doubt import Doubt
 from monitor.line.judging import Judged
@@ -55,6 +56,8 @@ def tell(
 
 def _of_outcome(parts: Parts, staging: Staging, snapshot: Snapshot, doubt: Doubt) -> Iterator[Notification]:
     """How well the source could be read, when that changed. A quarantine is told once, however many polls it lasts."""
+    if snapshot.lane is Lane.ONE:  # whoever asked is told
+        return iter(())
     before = queries.last_outcome(parts.engine, staging.source_id, snapshot.lane)
     if doubt.acceptance is not None and doubt.why:
         return route.of_acceptance(snapshot, doubt.acceptance.by, doubt.why, parts.routes, staging.now)

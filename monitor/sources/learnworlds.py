@@ -105,6 +105,7 @@ class LearnWorlds:
         `pages_ahead` 1 there are none.
         """
         self._lane, self.resumes, self.cut_off = Lane.FULL, True, False
+        self._only: str | None = None
         self.name, self.proof, self.rate = name, Proof(), rate
         self._url, self._client_id = url.strip().rstrip("/").removesuffix(API), client_id
         self._credentials = Tokens(client_id, token, client_secret)
@@ -130,13 +131,19 @@ class LearnWorlds:
         with self._reader(self.proof, recall.keep_page()) as reader:
             reading = self._reading()(reader, recall, self._settings)
             reading.goes_on = self.resumes
-            yield from reading.all()
+            yield from reading.all() if self._only is None else reading.read_one(self._only)
             self.cut_off = reading.cut_off
 
     def fast_lane(self) -> LearnWorlds:
         """The same school, of which only those are read who are privileged or suspended."""
         lane = copy.copy(self)
         lane._lane, lane.resumes, lane.proof = Lane.FAST, False, Proof()
+        return lane
+
+    def one_account(self, account_id: str) -> LearnWorlds:
+        """The same school, of which only this account is read."""
+        lane = self.fast_lane()
+        lane._lane, lane._only = Lane.ONE, account_id
         return lane
 
     def cost(self, sizes: Sizes) -> dict[str, int]:
@@ -150,7 +157,7 @@ class LearnWorlds:
     def _reading(self) -> type[SchoolReading]:
         from monitor.sources.learnworlds_lane import FastReading
 
-        return FastReading if self._lane is Lane.FAST else SchoolReading
+        return FastReading if self._lane.narrow else SchoolReading
 
     def check(self) -> str | None:
         """What is wrong with the connection and what to do, or None. Asks for one user."""

@@ -12,10 +12,10 @@ from functools import partial
 from msgspec import Raw
 
 from monitor.domain.observed import Account, Status
-from monitor.domain.reading import AccountsRead, Batch, Scope, SeenAccount
+from monitor.domain.reading import AccountsRead, Batch, Recall, Scope, SeenAccount
 from monitor.errors import SourceError
-from monitor.sources.http import Ask
-from monitor.sources.learnworlds import EVEN_SUSPENDED, USERS, SchoolReading
+from monitor.sources.http import Ask, Reader
+from monitor.sources.learnworlds import EVEN_SUSPENDED, USERS, SchoolReading, Settings
 from monitor.sources.learnworlds_records import role_ids
 from monitor.sources.scopes import Part, to_be_read_again
 
@@ -25,10 +25,13 @@ EVERYBODY = 2**31
 
 
 class FastReading(SchoolReading):
-    """One poll of the fast lane."""
+    """One poll of the fast lane, or of one account."""
+
+    def __init__(self, reader: Reader, recall: Recall, settings: Settings) -> None:
+        super().__init__(reader, recall, settings)
+        self.role_ids, self.digests_hold = role_ids(recall.known_roles()), True
 
     def all(self) -> Iterator[Batch]:
-        self.role_ids, self.digests_hold = role_ids(self.recall.known_roles()), True
         yield from self.scope(Scope.FAST, self.read_lane)
 
     def accounts(self, data: list[Raw], part: Part, where: str) -> list[SeenAccount]:

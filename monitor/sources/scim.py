@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,6 +104,7 @@ class Scim:
         """`gate` keeps the rate with others who ask the same server."""
         self.name, self.proof, self.rate = name, Proof(), rate
         self.resumes, self.cut_off, self._caps = True, False, caps
+        self._only: str | None = None
         self._url, self._token, self._transport = url.rstrip("/"), Token(token, "the SCIM server"), transport
         self._clock, self._gate = clock, gate or RateGate(clock, *rate)
         self._settings = Settings(
@@ -114,7 +116,7 @@ class Scim:
         with self._reader(self.proof, recall.keep_page()) as reader:
             reading = _Reading(reader, recall, self._settings)
             reading.goes_on = self.resumes
-            yield from reading.all()
+            yield from reading.all() if self._only is None else reading.read_one(self._only)
             self.cut_off = reading.cut_off
 
     def cost(self, sizes: Sizes) -> dict[str, int]:
@@ -124,6 +126,12 @@ class Scim:
         if settings.read_groups:
             found |= {Scope.GROUPS: _pages(len(sizes.groups), settings.count), "members": 0}
         return found
+
+    def one_account(self, account_id: str) -> Scim:
+        """The same server, of which only this user is read."""
+        lane = copy.copy(self)
+        lane._only, lane.resumes, lane.proof = account_id, False, Proof()
+        return lane
 
     def check(self) -> str | None:
         """What is wrong with the connection and what to do, or None. Asks for one user."""

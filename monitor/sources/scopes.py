@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -26,6 +27,7 @@ from monitor.domain.reading import (
     Progress,
     Recall,
     Resumed,
+    Scope,
     ScopeEnded,
     SeenAccount,
 )
@@ -208,6 +210,17 @@ class Polling:
             part.fault(f"user {account_id}: answered with another account, {seen[0].account.id!r}")
             return []
         return seen
+
+    def read_one(self, account_id: str) -> Iterator[Batch]:
+        """One account and nothing else; whether it was shown stands in the proof."""
+        yield from self.scope(Scope.ONE, partial(self._one, account_id))
+
+    def _one(self, account_id: str, part: Part) -> Iterator[Batch]:
+        for _, future in self.each(Scope.ONE, [account_id], self.user, self.one):
+            seen = self.asked_for(part, account_id, future)
+            self.count(Scope.ONE, 0 if seen is None else 1)
+            if seen:
+                yield AccountsRead(seen)
 
     # asking
 

@@ -6,6 +6,7 @@ Nothing is ever written.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -110,6 +111,7 @@ class Truto:
         """`mcp_url` lies below `url`, since the token is sent there."""
         self.name, self.proof, self.rate = name, Proof(), rate
         self.resumes, self.cut_off = True, False
+        self._only: str | None = None
         self._url, self._api, self._mcp = url.strip().rstrip("/"), api, (mcp_url or "").strip()
         self._path = urlsplit(self._mcp).path
         self._token = TrutoToken(token, self._mcp, self._path.rpartition("/")[2])
@@ -131,7 +133,7 @@ class Truto:
         with self._reader(self.proof, recall.keep_page()) as reader:
             reading = _Reading(reader, recall, self._settings, way)
             reading.goes_on = self.resumes
-            yield from reading.all()
+            yield from reading.all() if self._only is None else reading.only(self._only)
             self.cut_off = reading.cut_off
 
     def cost(self, sizes: Sizes) -> dict[str, int]:
@@ -144,6 +146,12 @@ class Truto:
         if settings.read_details:
             found[Scope.DETAILS] = sizes.privileged
         return found
+
+    def one_account(self, account_id: str) -> Truto:
+        """The same school, of which only this account is read."""
+        lane = copy.copy(self)
+        lane._only, lane.resumes, lane.proof = account_id, False, Proof()
+        return lane
 
     def check(self) -> str | None:
         """What is wrong with the connection and what to do, or None. Asks for one record of each kind."""
@@ -248,6 +256,15 @@ class _Reading(SchoolPolling):
         yield from self.read_members() if self.settings.read_members else self.no_members()
         if self.settings.read_details:
             yield from self.scope(Scope.DETAILS, self.read_details)
+
+    def only(self, account_id: str) -> Iterator[Batch]:
+        """One account, with the roles that are recorded."""
+        self.roles, self.digests_hold = RoleList(self.recall.known_roles()), True
+        try:
+            self.begin()
+        except SourceError as error:
+            self.over = str(error)
+        yield from self.read_one(account_id)
 
     def begin(self) -> None:
         """Raises SourceError when nothing can be read: an account that lost its connection is no empty school."""

@@ -71,7 +71,8 @@ def apply(
         else:
             assert found.id is not None
             ids[found.fingerprint] = found.id
-            connection.execute(update(FINDINGS).where(FINDINGS.c.id == found.id).values(**_moved(event, now)))
+            if moved := _moved(event, now):
+                connection.execute(update(FINDINGS).where(FINDINGS.c.id == found.id).values(**moved))
         event_rows.append(_event_row(event, ids[found.fingerprint], snapshot_id, now))
     if new_rows:
         connection.execute(insert(FINDINGS), new_rows)
@@ -182,6 +183,7 @@ _MOVES: dict[EventKind, tuple[str, ...]] = {
     EventKind.ACKNOWLEDGED: (*_CLOSED, "acknowledged_at", "acknowledged_by"),
     EventKind.FALSE_ALARM: _CLOSED,
     EventKind.ASSIGNED: ("assigned_to",),
+    EventKind.RECHECKED: (),  # what the look found moves it by itself
     EventKind.SILENCED: ("silenced_until",),
     **dict.fromkeys(TIMELY, ()),
     EventKind.SILENCE_ENDED: ("silenced_until",),

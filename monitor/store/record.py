@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 
 from monitor.domain.finding import Event
 from monitor.domain.message import Notification
-from monitor.domain.reading import Lane, Outcome, Scope
+from monitor.domain.reading import Outcome, Scope
 from monitor.domain.snapshot import Snapshot
 from monitor.store import findings, ledger, outbox, rulesets
 from monitor.store.engine import writing
@@ -224,7 +224,7 @@ def _totals(connection: Connection, source_id: int, snapshot_id: int, changes: i
 
 
 def _source(connection: Connection, staging: Staging, snapshot: Snapshot, reader: str) -> None:
-    if snapshot.lane is Lane.FAST:
+    if snapshot.lane.narrow:
         return
     row = connection.execute(select(SOURCES).where(SOURCES.c.id == staging.source_id)).one()
     began = micros(snapshot.started_at)

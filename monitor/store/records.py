@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from monitor.domain.observed import Activity, GrantKind, Kind, grant_id
-from monitor.domain.reading import Lane, Scope
+from monitor.domain.reading import Scope
 from monitor.store.settle import (
     GroupVersion,
     RoleVersion,
@@ -47,12 +47,12 @@ def account_records(  # noqa: C901  # it meets every account at every poll: call
     among: str | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Every account, in the order of its id, with these fields and email and name; None where absent.
-    Of a fast lane, those that it showed.
+    Of a narrow lane, those that it showed.
 
     `without`: accounts that a broken read did not show; they are not judged.
     `among`: a table of the staging; only accounts that stand there, as all do of which anything was read.
     """
-    among = among or ("shown" if staging.lane is Lane.FAST else None)
+    among = among or ("shown" if staging.lane.narrow else None)
     wanted = sorted({"id", "email", "name", *fields})
     stored = [f for f in wanted if f in _COLUMNS or f in Activity._fields]
     roles = role_levels(staging) if "role_access_level" in wanted else None

@@ -13,7 +13,7 @@ import msgspec
 
 from monitor.domain.change import Change, ChangeKind, History, Version
 from monitor.domain.observed import Account, GrantKind, Group, Kind, Role, Seats, Subject
-from monitor.domain.reading import Lane, Outcome, Scope, ScopeEnded
+from monitor.domain.reading import Outcome, Scope, ScopeEnded
 from monitor.store.staging import HISTORY, SEEN, Staging, json_text
 from monitor.store.tables import micros, moment
 
@@ -69,7 +69,7 @@ def settle(staging: Staging, drift: Drift) -> Settled:
     """Fills the staging's changes, and says what else is to be written."""
     settled = Settled()
     staging.drop_overtaken()
-    if staging.lane is Lane.FAST:
+    if staging.lane.narrow:
         staging.settle_shown()
     _accounts(staging, drift, settled)
     _roles(staging, drift, settled)

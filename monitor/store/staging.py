@@ -61,6 +61,8 @@ CREATE TABLE changes (kind, subject_kind, subject_id, subject_email, subject_nam
 """
 IN_THE_LANE = """SELECT account_id FROM main_db.accounts INDEXED BY ix_accounts_lane
     WHERE source_id = :source AND valid_to IS NULL AND (privileged OR status = 'suspended')"""
+ONE_ACCOUNT = """SELECT account_id FROM main_db.accounts
+    WHERE source_id = :source AND valid_to IS NULL AND account_id = :only"""
 INSERT = f"INSERT OR REPLACE INTO accounts ({', '.join(STAGED)}, state) VALUES ({', '.join('?' * (len(STAGED) + 1))})"  # noqa: S608
 # where subjects of a kind are recorded, and by which column
 _KEYS = {
@@ -92,9 +94,10 @@ class Staging:
         kind: Kind = Kind.ACCOUNT,
         lane: Lane = Lane.FULL,
         later: Collection[str] = (),
+        only: str | None = None,
     ) -> None:
         """`quiet`: the source has no complete snapshot yet, so nothing is a change. `forget`: read every record anew.
-        `later`: families of scopes that are not due.
+        `later`: families of scopes that are not due. `only`: the account that a poll of one is about.
 
         `kind`: what the records are called in changes: accounts, or the persons of an authority.
         `path` None stages nothing: an empty staging, for looking at what is recorded.
@@ -104,7 +107,7 @@ class Staging:
         self._privileged, self._digest, self._database = privileged, digest, database
         self._born = (*(micros(t) for t in born[:6]), *(json_text(past) for past in born[6:]))
         self.forget = forget
-        self.lane, self.later = lane, frozenset(later)
+        self.lane, self.later, self.only = lane, frozenset(later), only
         self.left_out: set[str] = set()  # scopes that were asked for and are not due
         self.archive: Archive | None = None  # of raw pages, where they are kept
         self.start()
@@ -373,26 +376,34 @@ class Staging:
         rows = self.db.execute(
             f"""SELECT account_id, raw_digest FROM main_db.activity WHERE source_id = :source
                AND account_id NOT IN (SELECT account_id FROM accounts) {self._population}""",  # noqa: S608
-            {"source": self.source_id},
+            self._asked,
         )
         return [account_id for account_id, digest in rows if digest in remaining]
 
     def _load_digests(self) -> set[bytes]:
         rows = self.db.execute(
             f"SELECT raw_digest FROM main_db.activity WHERE source_id = :source {self._population}",  # noqa: S608
-            {"source": self.source_id},
+            self._asked,
         )
         return {r[0] for r in rows}
 
     @property
     def _population(self) -> str:
         """Whom this poll is to show, of the accounts that are recorded."""
-        return f"AND account_id IN ({IN_THE_LANE})" if self.lane is Lane.FAST else ""
+        return f"AND account_id IN ({self._of_lane})" if self.lane.narrow else ""
+
+    @property
+    def _of_lane(self) -> str:
+        return ONE_ACCOUNT if self.lane is Lane.ONE else IN_THE_LANE
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        return {"source": self.source_id, "only": self.only}
 
     def settle_shown(self) -> None:
-        """Who was shown by a fast lane, recognised or read: whom it may judge."""
+        """Who was shown by a narrow lane, recognised or read: whom it may judge."""
         unseen = set(self._not_shown())
-        known = (r[0] for r in self.db.execute(IN_THE_LANE, {"source": self.source_id}))
+        known = (r[0] for r in self.db.execute(self._of_lane, self._asked))
         self.db.execute("INSERT OR IGNORE INTO shown SELECT account_id FROM accounts")
         self.db.executemany("INSERT OR IGNORE INTO shown VALUES (?)", ((i,) for i in known if i not in unseen))
 

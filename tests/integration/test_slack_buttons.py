@@ -34,7 +34,7 @@ from tests.peers.slack import CHANNEL, SlackPeer, error
 
 ANN, BOB, EVE = "U0ANN00001", "U0BOB00001", "U0EVE00001"
 MARK = "f"
-ALWAYS = ["assign", "snooze", "false_alarm", "history"]  # offered while a finding is open
+ALWAYS = ["assign", "recheck", "snooze", "false_alarm", "history"]  # offered while a finding is open
 
 
 class Buttons(Told):

@@ -12,8 +12,9 @@ import httpx
 import msgspec
 import pytest
 
+from monitor.domain.observed import Role
 from monitor.domain.reading import Outcome, Scope
-from tests.peers.tables import Polled
+from tests.peers.tables import Polled, Remembered, polled
 from tests.peers.truto import Connected, Privileged, connected
 
 WAYS = ("unified", "proxy", "mcp")
@@ -637,3 +638,28 @@ def remembered(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(Privileged, "recorded", lambda self, scope: known[scope])
 
     return remember
+
+
+class Roles(Remembered):
+    """What earlier polls recorded of roles, and nothing else."""
+
+    def __init__(self, got: Polled) -> None:
+        super().__init__()
+        self.got = got
+
+    def known_roles(self) -> list[Role]:
+        return self.got.roles
+
+
+@pytest.mark.parametrize("api", WAYS)
+def test_one_account_alone_reads_as_on_its_page(c: Connected, api: str) -> None:
+    """A recheck must not see changes where there are none; one that is gone is shown by nothing, and counts as zero."""
+    listed = c.read(c.source(api))
+    who = c.school.holders("Admin")[0]
+    one = c.source(api).one_account(who)
+    got = polled(one.read(Roles(listed)))
+    assert got.accounts == {who: listed.accounts[who]}
+    assert (got.ends[Scope.ONE].outcome, one.proof.records[Scope.ONE]) == (Outcome.COMPLETE, 1)
+    c.school.remove_user(who)
+    assert polled(one.read(Roles(listed))).gone == []
+    assert one.proof.records[Scope.ONE] == 0

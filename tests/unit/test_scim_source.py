@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.domain.observed import Account
-from monitor.domain.reading import Outcome
+from monitor.domain.reading import Outcome, Scope
 from monitor.sources.scim import Scim
 from monitor.sources.scim_records import account_of
 from tests.peers.scim import (
@@ -356,3 +356,16 @@ def test_what_is_held_is_told_also_of_users_that_did_not_change() -> None:
         assert len(got.accounts) == changed
         assert [(g.account_id, g.entitlement_id) for g in got.assigned] == [("u1", "role:r"), ("u1", "entitlement:e")]
         assert [r.id for r in got.roles] == ["r"]
+
+
+def test_one_user_alone_reads_as_on_its_page() -> None:
+    """One request; a user whom the server does not have is shown by nothing, and gone by nothing."""
+    server = LittleScim(people(3))
+    whole = read(server)
+    since, one = len(server.asked), source(server).one_account("u2")
+    got = polled(one.read(Remembered()))
+    assert (got.accounts, list(got.ends)) == ({"u2": whole.accounts["u2"]}, [Scope.ONE])
+    assert server.asked[since:] == ["/Users/u2"]
+    server.users = [u for u in server.users if u["id"] != "u2"]
+    got = polled(one.read(Remembered()))
+    assert (got.accounts, got.gone, one.proof.records[Scope.ONE]) == ({}, [], 0)
