@@ -14,6 +14,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import FrameType
 
@@ -283,6 +284,7 @@ class Daemon:
         except MonitorError as error:
             log.error("not reloaded: what was in force stays in force", error=str(error))
             if isinstance(error, RuleErrors):
+                self._parts = replace(self._parts, refused_rules=tuple(error.problems))
                 tell_of_faulty_rules(self._parts, error)
         else:
             log.info("reloaded", rules=self._parts.rules.digest[:16], sources=sorted(self._parts.watched))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 from monitor import wiring
 from monitor.cli import logs
@@ -42,6 +43,7 @@ def watch(read: Callable[[], Config]) -> None:
         if rules is None:
             raise
         parts = wiring.parts(config, clock, stream=sys.stdout, engine=engine, rules=rules)
+        parts = replace(parts, refused_rules=tuple(error.problems))
         tell_of_faulty_rules(parts, error)
     Daemon(parts, build, lambda: wiring.rules_stamp(config)).run()
 

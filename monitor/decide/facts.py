@@ -385,6 +385,7 @@ SEAT = (
     Fact("seat.first_seen", _T, "First snapshot that showed it.", scope=Scope.SEATS),
 )  # fmt: skip
 
+NOT_RECORDED = "an earlier poll is looked at: of those it is not recorded"
 SOURCE = (
     Fact("source.name", "string", "Name in the config.", scope=""),
     Fact("source.accounts", "int", "Accounts, suspended ones included."),
@@ -404,6 +405,15 @@ SOURCE = (
     Fact("source.failed_scopes", _L, "Parts of this poll that were not read whole.", scope=""),
     Fact("source.forbidden_scopes", _L, "Those of them that the source refused to good credentials.", scope=""),
     Fact("source.needs_reauth", "bool", "The source refused the credentials in this poll.", scope=""),
+    Fact("source.clock_skew", "int",
+         "Seconds by which the source's clock is ahead of ours, by the Date of its answers; negative when behind.",
+         "its answers have no Date", scope=""),
+    Fact("source.failing_receivers", _L,
+         "Receivers of the config that are not tried at present (their breaker is open, or they are switched off), or "
+         "to whom a message was given up within a week.", NOT_RECORDED, scope=""),
+    Fact("source.refused_rules", _L,
+         "Faults of the rule files, with file and line, when an older set is in force because of them.", NOT_RECORDED,
+         scope=""),
     Fact(
         "source.unknown_percent",
         "int",
@@ -417,7 +427,7 @@ SOURCE = (
         "Share of accounts that this poll found gone, rounded up; what a quarantined poll would have removed, too.",
         scope="",
     ),
-)
+)  # fmt: skip
 
 ABOUT_ACCESS = frozenset(
     {"source.admins", "source.privileged", "source.suspended", "source.admin_limit", "source.unknown_percent"}
@@ -533,7 +543,8 @@ SAMPLE_SEAT: dict[str, Any] = {
 SAMPLE_SOURCE: dict[str, Any] = {
     "id": "school", "name": "school", "accounts": 100, "admins": 2, "privileged": 5, "suspended": 1, "admin_limit": 5,
     "outcome": "complete", "complete_age": 0, "blind_after": 60, "failed_scopes": [], "forbidden_scopes": [],
-    "needs_reauth": False, "unknown_percent": 0, "removed_percent": 0,
+    "needs_reauth": False, "unknown_percent": 0, "removed_percent": 0, "clock_skew": 0, "failing_receivers": [],
+    "refused_rules": [],
 }  # fmt: skip
 SAMPLE_PERSON: dict[str, Any] = {
     "id": "10423", "email": "dana@example.test", "name": "Dana Example", "status": "active", "department": "Sales",

@@ -169,6 +169,7 @@ class Proof:
     last: dict[str, str] = field(default_factory=dict)
     matched: dict[str, int] = field(default_factory=dict)  # by what accounts' roles were found on the list of roles
     duplicates: int = 0
+    clock_skew: int | None = None  # seconds by which the source's clock is ahead of ours; the least of all answers
     confirmed: int = 0  # accounts asked for one by one because no page showed them
     requests: int = 0
     retries: int = 0
@@ -186,6 +187,11 @@ class Proof:
         if total is not None:
             self.totals.setdefault(of, total)
             self.totals_at_end[of] = total
+
+    def said_the_time(self, ahead: int) -> None:
+        """So many seconds is the source's clock ahead; an answer that was long on its way makes it look worse."""
+        if self.clock_skew is None or abs(ahead) < abs(self.clock_skew):
+            self.clock_skew = ahead
 
     def go_on(self, before: Mapping[str, Any]) -> None:
         """Counts in what an earlier part of the same poll had counted."""

@@ -32,6 +32,8 @@ class Snapshot:
     unknown_percent: int | None = None  # of the verdicts on accounts, roles and groups; None: nothing was judged
     totals: Totals = field(default_factory=Totals)
     lane: Lane = Lane.FULL
+    failing_receivers: tuple[str, ...] | None = None  # None: nobody looked
+    refused_rules: tuple[str, ...] | None = None  # faults of rule files that were not taken over
     carried: tuple[ScopeEnded, ...] = ()  # what this poll was not to read, with the outcome of the poll that did
 
     def complete(self, scope: str) -> bool:

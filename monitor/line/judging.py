@@ -221,7 +221,13 @@ def sight(watched: Watched, snapshot: Snapshot) -> dict[str, Any]:
         "blind_after": int(watched.blind_seconds // 60), "failed_scopes": families(broken),
         "forbidden_scopes": families(forbidden), "needs_reauth": any(s.cause is Cause.CREDENTIALS for s in broken),
         "unknown_percent": snapshot.unknown_percent, "removed_percent": snapshot.removed_percent,
+        "clock_skew": snapshot.proof.clock_skew, "failing_receivers": _listed(snapshot.failing_receivers),
+        "refused_rules": _listed(snapshot.refused_rules),
     }  # fmt: skip
+
+
+def _listed(found: Sequence[str] | None) -> list[str] | None:
+    return None if found is None else list(found)
 
 
 def families(scopes: Sequence[ScopeEnded]) -> list[str]:

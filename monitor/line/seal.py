@@ -13,7 +13,7 @@ from monitor.domain.reading import (
 from monitor.domain.snapshot import Snapshot, troubles
 from monitor.line.doubt import Doubt
 from monitor.line.parts import Parts, Watched
-from monitor.store import queries, records
+from monitor.store import outbox, queries, records
 from monitor.store.staging import Staging
 
 
@@ -29,6 +29,8 @@ def seal(parts: Parts, staging: Staging, watched: Watched, doubt: Doubt) -> Snap
         carried=tuple(carried(staging, scopes)),
         complete_age=0 if outcome is Outcome.COMPLETE else minutes_blind(parts, staging),
         removed_percent=beyond.percent(doubt.moved.get("removed")),
+        failing_receivers=tuple(outbox.failing(parts.engine, parts.channels, staging.now)),
+        refused_rules=parts.refused_rules,
     )  # fmt: skip
 
 

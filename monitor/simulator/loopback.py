@@ -51,6 +51,10 @@ class Loopback(ABC):
         self._http.server_close()
         self._thread.join()
 
+    def time(self) -> float | None:
+        """Unix time by its clock; None: that of the machine."""
+        return None
+
     @abstractmethod
     def answer(self, asked: Asked, headers: Any, body: bytes) -> Reply | None:
         """What goes back; None ends the connection without a word."""
@@ -72,6 +76,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Http
     timeout = 60
     disable_nagle_algorithm = True
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The Date of an answer is that of the school's own clock."""
+        return super().date_time_string(self.server.peer.time() if timestamp is None else timestamp)
 
     def _respond(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

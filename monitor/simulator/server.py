@@ -59,6 +59,9 @@ class SchoolServer(Loopback):
         self._recent: deque[float] = deque()
         self._lock = threading.Lock()
 
+    def time(self) -> float:
+        return self.clock()
+
     def answer(self, asked: Asked, headers: Any, body: bytes) -> Reply | None:
         """What goes back; None ends the connection without a word."""
         if asked.path.startswith(PREFIX):

@@ -79,6 +79,9 @@ class TrutoServer(Loopback):
         self._salt = 0
         self._lock = threading.Lock()
 
+    def time(self) -> float:
+        return self.behind.clock()
+
     def answer(self, asked: Asked, headers: Any, body: bytes) -> Reply | None:
         if asked.path.startswith(PREFIX):
             return _reply(*control(asked.method, asked.path, asked.query, self.faults, self.behind.on_next))

@@ -393,9 +393,20 @@ class Reader:
                 ask.method, self._base + ask.path, params=ask.params or None, data=ask.form, content=ask.json,
                 headers=headers,
             ) as response:  # fmt: skip
+                self._note_time(response.headers)
                 return response.status_code, response.headers, _limited(response, ask)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._translated(ask, error) from error
+
+    def _note_time(self, headers: httpx.Headers) -> None:
+        """By the Date of an answer, if it has one that can be read."""
+        try:
+            theirs = parsedate_to_datetime(headers.get("date", ""))
+            ahead = round((theirs - self._clock.now()).total_seconds())
+        except (TypeError, ValueError, OverflowError):
+            return
+        with self._lock:
+            self.proof.said_the_time(ahead)
 
     def _checked(self, ask: Ask, status: int, headers: httpx.Headers, body: bytes) -> bytes:
         if status == 200 or (status == 202 and ask.json is not None):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Engine, func, insert, or_, select, text, update
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from monitor.domain.message import Health, Notification, Reason, Receipt, Sending
@@ -25,6 +25,7 @@ OUTBOX = OutboxRow.__table__  # type: ignore[attr-defined]
 DELIVERIES = DeliveryRow.__table__  # type: ignore[attr-defined]
 RECEIVERS = ReceiverRow.__table__  # type: ignore[attr-defined]
 LEASE = timedelta(minutes=5)  # longer than any one send may take
+GIVEN_UP_LATELY = timedelta(days=7)
 UNSENT = ("pending", "sending", "uncertain", "collected", "dead")
 
 # The conditions of the partial indexes, word for word: the planner takes the index only then.
@@ -233,6 +234,17 @@ def health(engine: Engine) -> dict[str, Health]:
     with reading(engine) as connection:
         rows = connection.execute(select(RECEIVERS)).mappings()
         return {r["name"]: Health(**{k: r[k] for k in Health._fields}) for r in rows}
+
+
+def failing(engine: Engine, receivers: Collection[str], now: datetime) -> list[str]:
+    """Those of these receivers that are not tried at present, or to whom a message was given up lately."""
+    broken = or_(RECEIVERS.c.disabled_at.is_not(None), RECEIVERS.c.open_until.is_not(None))
+    given_up = select(OUTBOX.c.receiver).where(OUTBOX.c.status == "dead", OUTBOX.c.created_at > now - GIVEN_UP_LATELY)
+    with reading(engine) as connection:
+        found = {
+            r[0] for query in (select(RECEIVERS.c.name).where(broken), given_up) for r in connection.execute(query)
+        }
+    return sorted(found & set(receivers))
 
 
 def _note_health(connection: Connection, receiver: str, known: Health) -> None:

@@ -60,6 +60,7 @@ CURRENT = text("valid_to IS NULL")
 ENDED = text("valid_to IS NOT NULL")
 WAITING = text("status IN ('pending', 'sending', 'uncertain')")
 COLLECTED = text("status = 'collected'")
+GIVEN_UP = text("status = 'dead'")
 
 
 def where(condition: Any) -> dict[str, Any]:
@@ -399,6 +400,7 @@ class OutboxRow(SQLModel, table=True):
         Index("ix_outbox_collected", "lane", "due_at", **where(COLLECTED)),
         Index("ix_outbox_finding", "finding_id", "lane", "position"),
         Index("ix_outbox_digest", "digest_id"),
+        Index("ix_outbox_given_up", "created_at", **where(GIVEN_UP)),
     )
     id: str = Field(primary_key=True)
     position: int = Field(unique=True)  # the order of saying, per lane

@@ -6,23 +6,30 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from monitor.cycle import record_failure
 from monitor.daemon import Daemon
 from monitor.decide.parse import parse_set
-from monitor.domain.message import Route
+from monitor.domain.message import Channel, Route
 from monitor.domain.observed import Account, Activity
 from monitor.domain.reading import AccountsRead, Batch, Cause, Lane, Outcome, Proof, Recall, Scope, ScopeEnded
 from monitor.domain.rule import Rule
 from monitor.line.parts import RuleSet
 from tests.integration.test_quarantine import LIMITS, account, lose
 from tests.peers.little import NAME, Bench
-from tests.peers.watch import START
+from tests.peers.watch import START, watched
 
 FOLDER = Path(__file__).parents[2] / "rules"
 RULES = parse_set({p.name: p.read_text("utf-8") for p in FOLDER.rglob("*.toml")}, today=date(2026, 3, 1))
+
+
+class Silent:
+    """A channel that is never asked for anything here."""
+
+
 HOUR = 4  # polls: the default of blind_after is four intervals of a quarter of an hour
 
 
@@ -218,3 +225,51 @@ def test_all_shipped_integrity_rules_read_nothing_but_sight() -> None:
     ours: list[Rule] = [r for r in RULES if "integrity" in r.tags]
     assert len(ours) == 4
     assert all(about_sight(compile_rule(r)) for r in ours)
+
+
+def test_a_receiver_that_fails_is_a_finding_until_it_works_again(bench: Bench) -> None:
+    """A breaker that is open, or a message that was given up; what the config no longer has does not count."""
+    bench.poll()
+    with bench.engine.begin() as connection:
+        broken = "INSERT INTO receivers (name, failures, open_until) VALUES ('out', 5, 1), ('old', 5, 1)"
+        connection.exec_driver_sql(broken)
+    bench.poll()
+    assert findings(bench) == {}, "the config has no such receiver"
+    bench.parts = replace(bench.parts, channels={"out": cast("Channel", Silent())})
+    bench.poll()
+    assert findings(bench) == {"receiver-failing": "Messages do not arrive: out"}
+    with bench.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE receivers SET open_until = NULL, failures = 0")
+        connection.exec_driver_sql("UPDATE outbox SET status = 'dead'")
+    bench.poll()
+    assert findings(bench) == {"receiver-failing": "Messages do not arrive: out"}
+    bench.clock.ahead(days=8)
+    bench.poll()
+    assert "receiver-failing" not in findings(bench)
+
+
+def test_rules_that_are_not_taken_over_are_a_finding(bench: Bench) -> None:
+    """As long as the older set is in force; judged also while nothing can be read."""
+    bench.poll()
+    bench.parts = replace(bench.parts, refused_rules=("leavers.toml:12: match: account.admin is no fact",))
+    bench.poll(*EVERYTHING, hidden=set(bench.school.accounts), outcome=Outcome.FAILED)
+    assert set(findings(bench)) == {"rules-not-loading"}
+    bench.parts = replace(bench.parts, refused_rules=())
+    bench.poll()
+    assert findings(bench) == {}
+
+
+def test_the_clock_of_the_source_is_compared_with_ours(tmp_path: Path) -> None:
+    """By the Date of its answers; the difference stands in the proof."""
+    with watched(tmp_path) as (_, server, watch):
+        assert watch.poll().snapshot.proof.clock_skew == 0
+        right = server.clock
+        server.clock = lambda: right() + 300
+        watch.clock.ahead(minutes=15)
+        assert watch.poll().snapshot.proof.clock_skew == 300
+        [told] = [f for f in watch.findings() if f["rule"] == "clock-skew"]
+        assert told["title"] == "The clocks of school and of the monitor are 300 seconds apart"
+        server.clock = right
+        watch.clock.ahead(minutes=15)
+        watch.poll()
+        assert "clock-skew" not in {f["rule"] for f in watch.findings()}

@@ -515,6 +515,14 @@ def upgrade() -> None:
 
 
 def _judged_and_sent() -> None:
+    op.create_index(
+        "ix_outbox_given_up",
+        "outbox",
+        ["created_at"],
+        unique=False,
+        sqlite_where=sa.text("status = 'dead'"),
+        postgresql_where=sa.text("status = 'dead'"),
+    )
     op.create_table(
         "clicks",
         sa.Column("key", sa.String(), nullable=False),
