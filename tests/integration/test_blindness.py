@@ -223,7 +223,7 @@ def test_all_shipped_integrity_rules_read_nothing_but_sight() -> None:
     from monitor.decide.judge import about_sight, compile_rule
 
     ours: list[Rule] = [r for r in RULES if "integrity" in r.tags]
-    assert len(ours) == 4
+    assert len(ours) == 7
     assert all(about_sight(compile_rule(r)) for r in ours)
 
 
