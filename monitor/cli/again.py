@@ -18,7 +18,7 @@ from monitor.decide.exemptions import of_source
 from monitor.decide.judge import Compiled, Plan, blind_facts, compile_rule, judge
 from monitor.decide.match import People
 from monitor.domain.finding import Judgement
-from monitor.domain.reading import Outcome, Proof, ScopeEnded, Source
+from monitor.domain.reading import Cause, Outcome, Proof, ScopeEnded, Source
 from monitor.domain.rule import Exemption, Rule
 from monitor.domain.snapshot import Snapshot
 from monitor.line.judging import Judged, completeness, judge_all, judged_here, subjects
@@ -92,13 +92,13 @@ class Recorded:
         )
 
 
-def judged_now(config: Config, only: str | None) -> Iterator[tuple[str, Judged]]:
+def judged_now(config: Config, only: str | None) -> Iterator[tuple[Snapshot, Judged]]:
     """Every source of the config that has a snapshot, judged by the rules of now as of its latest snapshot."""
     rules = wiring.rule_set(config, SystemClock().now().date())
     for name in names(config, only):
         with latest(config, name) as recorded:
             if recorded is not None:
-                yield name, _judged(recorded, rules)
+                yield recorded.snapshot, _judged(recorded, rules)
 
 
 def _judged(recorded: Recorded, rules: RuleSet) -> Judged:
@@ -190,7 +190,8 @@ def _recorded(
         matching=matching(config, settings),
     )  # fmt: skip
     scopes = tuple(
-        ScopeEnded(s["name"], Outcome(s["outcome"]), s["reason"]) for s in queries.scopes_of(engine, row["id"])
+        ScopeEnded(s["name"], Outcome(s["outcome"]), s["reason"], Cause(s["cause"]) if s["cause"] else None)
+        for s in queries.scopes_of(engine, row["id"])
     )
     kept = tuple(carried(staging, scopes))
     since = queries.last_sight(engine, row["source_id"], at) or at

@@ -139,8 +139,8 @@ def _muted(config: Config, source: str | None) -> dict[str, list[tuple[str, Judg
     if not wiring.recorded(config):
         return None
     found: dict[str, list[tuple[str, Judgement]]] = {}
-    for name, judged in judged_now(config, source):
+    for snapshot, judged in judged_now(config, source):
         for judgement in judged.found:
             for given in judgement.exempted_by if judgement.verdict is Verdict.EXEMPT else ():
-                found.setdefault(given, []).append((name, judgement))
+                found.setdefault(given, []).append((snapshot.source, judgement))
     return found

@@ -12,6 +12,7 @@ import typer
 from monitor.cli.app import Exit, app, config_of
 from monitor.cli.output import Format, FormatOption, console, counted, show
 from monitor.decide import present
+from monitor.decide.sight import ALL, because, missing_in
 from monitor.domain.finding import Finding, FindingStatus
 from monitor.domain.observed import Subject
 from monitor.domain.rule import Severity, Verdict
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from monitor.config import Config
+    from monitor.domain.snapshot import Snapshot
 
 SourceOption = Annotated[str | None, typer.Option("--source", "-s", help="Only this source.")]
 
@@ -121,25 +123,33 @@ def _findings(config: Config, source: str | None, rule: str | None) -> list[Find
 def _unknown(config: Config, source: str | None, fmt: Format) -> None:
     from monitor.cli.again import judged_now
 
-    flat = fmt is Format.TABLE
-    rows = [
-        {
-            "source": name,
-            "rule": j.rule,
-            "why": j.why,
-            "subject": _short(j.subject) if flat else present.subject(j.subject),
-        }
-        for name, judged in judged_now(config, source)
-        for j in judged.found
-        if j.verdict is Verdict.UNKNOWN
-    ]
+    rows: list[dict[str, Any]] = []
+    for snapshot, judged in judged_now(config, source):
+        if not snapshot.outcome.applies:  # then only how the source was seen is judged
+            about, why = Subject("source", snapshot.source), f"the latest poll is {snapshot.outcome.value}"
+            rows.append(_unknown_row(snapshot, "every rule", about, why, because(ALL, snapshot.scopes), fmt))
+        for j in judged.found:
+            if j.verdict is Verdict.UNKNOWN:
+                parts = because(missing_in(j.why), snapshot.known_scopes)
+                rows.append(_unknown_row(snapshot, j.rule, j.subject, j.why, parts, fmt))
     show(
         rows,
         fmt,
-        ("rule", "subject", "why", "source"),
+        ("rule", "subject", "why", "because", "source"),
         counted(len(rows), "unknown verdict"),
         "Every rule could be judged.",
     )
+
+
+def _unknown_row(
+    snapshot: Snapshot, rule: str, subject: Subject, why: str, parts: list[str], fmt: Format
+) -> dict[str, Any]:
+    flat = fmt is Format.TABLE
+    said = _short(subject) if flat else present.subject(subject)
+    return {
+        "source": snapshot.source, "rule": rule, "subject": said, "why": why,
+        "because": "; ".join(parts) or None if flat else parts,
+    }  # fmt: skip
 
 
 def _short(subject: Subject) -> str:

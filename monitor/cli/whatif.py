@@ -24,6 +24,7 @@ from monitor.decide.parse import parse_rule
 from monitor.decide.reconcile import fingerprint
 from monitor.decide.replay import Replay, opened, time_to_fix
 from monitor.decide.rulediff import set_diff
+from monitor.decide.sight import because
 from monitor.domain.finding import EventKind, Finding, FindingStatus, Judgement
 from monitor.domain.observed import Subject
 from monitor.domain.rule import Rule, Verdict
@@ -66,7 +67,8 @@ def explain(config: Config, name: str, rule: Rule, subject: str, at: datetime | 
             return None
         since = queries.since(state.engine, state.staging.source_id, rule.for_each, found.subject.id, state.id)
         said = found.as_dict(since) | {"source": name, "snapshot": state.id, "at": present.rfc3339(state.staging.at)}
-        return said | {"history": _history(state, rule, found.subject)}
+        parts = because(state.plan(rule).rules[0].reads, state.snapshot.known_scopes)
+        return said | {"because": parts, "history": _history(state, rule, found.subject)}
 
 
 @contextmanager
@@ -110,6 +112,8 @@ def print_explained(row: dict[str, Any]) -> None:
     out.print(f"[bold]{clean(row['rule'])}[/] on {clean(who)} in {clean(row['source'])}: [bold]{row['verdict']}[/]")
     why = f"; {clean(row['why'])}" if row["why"] else ""
     out.print(f"  as of snapshot {row['snapshot']}, {_short(row['at'])}{why}")
+    for part in row["because"]:
+        out.print(f"  not read whole: {clean(part)}", soft_wrap=True)
     for clause in row["clauses"]:
         out.print(f"  {_MARKS.get(clause['holds'], '[red]! error[/]')}  {clean(clause['clause'])}")
         for fact in clause["facts"]:

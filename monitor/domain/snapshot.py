@@ -46,6 +46,11 @@ class Snapshot:
         return _whole(scope, (*self.scopes, *self.carried))
 
     @property
+    def known_scopes(self) -> tuple[ScopeEnded, ...]:
+        """Of every part, how well it is known: read by this poll, or by the one that read it last."""
+        return (*self.scopes, *self.carried)
+
+    @property
     def troubles(self) -> list[str]:
         return troubles(self.scopes)
 

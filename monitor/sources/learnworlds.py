@@ -387,6 +387,8 @@ class SchoolReading(SchoolPolling):
                     self.groups[group.id] = group
                     managers.update(dict.fromkeys(managed))
                 self.progress("groups", len(self.groups), meta.totalItems)
+            if not part.faults:
+                self.confirm_listed("groups", self.recall.recorded(Scope.GROUPS), self.groups, _one_group, part)
         except SourceError as error:
             broken = error
         if part.answers:
@@ -401,6 +403,10 @@ def _users_page(size: int, number: int) -> Ask:
 
 def _groups_page(number: int) -> Ask:
     return Ask(GROUPS, {"items_per_page": MOST_PER_PAGE, "page": number})
+
+
+def _one_group(group_id: str) -> Ask:
+    return Ask(f"{GROUPS}/{quote(group_id, safe='')}")
 
 
 def _group(raw: Raw) -> tuple[Group, list[Grant]]:

@@ -6,7 +6,7 @@ The API numbers its pages; a page past the end is the last one again, and a grou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future
 from functools import partial
 from itertools import chain
@@ -115,6 +115,35 @@ class SchoolPolling(Polling):
         self.count("role_details", len(assigned))
         if assigned:
             yield DetailsRead(assigned)
+
+    # what is on no list any more
+
+    def confirm_listed(
+        self, kind: str, recorded: list[str], found: Collection[str], ask: Callable[[str], Ask], part: Part
+    ) -> None:
+        """Nothing tells how long a list should have been: what is missing on it is asked for before it counts as gone.
+
+        Where one that is listed is not found that way, no such answer is believed.
+        """
+        missing = [i for i in recorded if i not in found]
+        witness = next(iter(found), None) if missing else None
+        if witness is not None and self._is_gone(kind, ask(witness), part):
+            raise SourceError(f"{ask(witness)}: not found, though a page has just shown it, so no 404 is believed")
+        for one in missing[: self.confirm_limit]:
+            if not self._is_gone(kind, ask(one), part):
+                part.fault(f"{kind}: {one} is there, and was not on the list")
+        if len(missing) > self.confirm_limit:
+            part.fault(f"{len(missing)} {kind} were not on any page, {self.confirm_limit} could be confirmed")
+
+    def _is_gone(self, kind: str, ask: Ask, part: Part) -> bool:
+        self.asking(kind)
+        try:
+            self.got(part, kind, self.reader.fetch(ask, whole))
+        except Refused as error:
+            if not error.gone:
+                raise
+            return True
+        return False
 
     # asking
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from msgspec import Raw
 
 from monitor.domain.observed import Grant, GrantKind, Seats
-from monitor.domain.reading import Batch, SeatsRead
+from monitor.domain.reading import Batch, Scope, SeatsRead
 from monitor.sources.http import Ask
 from monitor.sources.learnworlds_pages import GROUP_PAGE, SchoolPolling
 from monitor.sources.learnworlds_records import decode_page, decode_seats, seats_of
@@ -28,6 +28,8 @@ def read_seats(polling: SchoolPolling, part: Part) -> Iterator[Batch]:
             found[seats.id] = seats
             grants.update(dict.fromkeys(managers))
         polling.progress("seats", len(found), meta.totalItems)
+    if not part.faults:
+        polling.confirm_listed("seats", polling.recall.recorded(Scope.SEATS), found, _one, part)
     for seat_id, future in polling.each("seats", found, _users_page, decode_page):
         members = polling.ids_listed("seats", partial(_users_page, seat_id), future, part)
         polling.count("seat_members", len(members))
@@ -45,6 +47,10 @@ def _seats(raw: Raw) -> tuple[Seats, list[Grant]]:
 
 def _seats_page(number: int) -> Ask:
     return Ask(SEATS, {"page": number})
+
+
+def _one(seat_id: str) -> Ask:
+    return Ask(f"{SEATS}/{quote(seat_id, safe='')}")
 
 
 def _users_page(seat_id: str, number: int = 1) -> Ask:

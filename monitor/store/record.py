@@ -196,9 +196,11 @@ def _scopes(connection: Connection, staging: Staging, settled: Settled, snapshot
     _end(connection, "scopes", "name", staging.source_id, names, snapshot_id)
     for scope, digest in settled.scopes:
         connection.exec_driver_sql(
-            "INSERT INTO scopes (source_id, name, outcome, reason, digest, valid_from) VALUES (?, ?, ?, ?, ?, ?)",
-            (staging.source_id, scope.name, scope.outcome.value, scope.reason, digest, snapshot_id),
-        )
+            """INSERT INTO scopes (source_id, name, outcome, reason, cause, digest, valid_from)
+               VALUES (?, ?, ?, ?, ?, ?, ?)""",
+            (staging.source_id, scope.name, scope.outcome.value, scope.reason,
+             scope.cause.value if scope.cause else None, digest, snapshot_id),
+        )  # fmt: skip
 
 
 def _changes(connection: Connection, staging: Staging, snapshot_id: int) -> int:

@@ -446,14 +446,14 @@ def _end_grants_of_gone(staging: Staging, settled: Settled) -> None:
 def _scopes(staging: Staging, settled: Settled) -> None:
     """A scope row is written only when its outcome, reason or digest differs from the row in force."""
     rows = staging.db.execute(
-        "SELECT name, outcome, reason, digest FROM main_db.scopes WHERE source_id = ? AND valid_to IS NULL",
+        "SELECT name, outcome, reason, cause, digest FROM main_db.scopes WHERE source_id = ? AND valid_to IS NULL",
         (staging.source_id,),
     )
     recorded = {r[0]: tuple(r[1:]) for r in rows}
     for ended in staging.scopes.values():
         group_id = ended.name.removeprefix(Scope.MEMBERS)
         digest = staging.members.get(group_id) if ended.name.startswith(Scope.MEMBERS) else None
-        if recorded.get(ended.name) != (ended.outcome.value, ended.reason, digest):
+        if recorded.get(ended.name) != (ended.outcome.value, ended.reason, ended.cause, digest):
             settled.scopes.append((ended, digest))
     if Scope.MEMBERS in recorded and Scope.MEMBERS not in staging.scopes and whole(staging, Scope.GROUPS):
         settled.ended_scopes.append(Scope.MEMBERS)  # they can be read again, each for itself

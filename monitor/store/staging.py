@@ -23,6 +23,7 @@ from monitor.domain.reading import (
     AccountsRead,
     ActiveRead,
     Batch,
+    Cause,
     DetailsRead,
     GroupsRead,
     KeepPage,
@@ -49,6 +50,7 @@ STAGED = (*VERSION, *ACTIVITY, "raw_digest")
 assert set(VERSION) == set(AccountRow.__table__.columns.keys()) - {"pk", "source_id", "valid_from", "valid_to"}  # type: ignore[attr-defined]
 assert {*ACTIVITY, "raw_digest"} < set(ActivityRow.__table__.columns.keys())  # type: ignore[attr-defined]
 
+CACHE_KIB = 65_536
 # state: null (not compared yet), same, changed (with the pk of the version that it ends), new
 SCHEMA = f"""
 CREATE TABLE accounts (account_id TEXT PRIMARY KEY, {", ".join(STAGED[1:])}, state TEXT, ends INTEGER) WITHOUT ROWID;
@@ -147,7 +149,7 @@ class Staging:
             isolation_level=None, check_same_thread=False, uri=True,
         )  # fmt: skip
         # The file is worthless after a crash, so it need not survive one.
-        self.db.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-65536;")
+        self.db.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-{CACHE_KIB};")
         self._attach(self._database)
 
     def _attach(self, database: str) -> None:
@@ -202,6 +204,7 @@ class Staging:
         query = {
             Scope.ROLES: "role_id FROM main_db.roles WHERE true",
             Scope.GROUPS: "group_id FROM main_db.groups WHERE true",
+            Scope.SEATS: "seat_id FROM main_db.seats WHERE true",
             Scope.MEMBERS: "DISTINCT entitlement_id FROM main_db.grants WHERE kind = 'member'",
         }[scope]
         rows = self.db.execute(f"SELECT {query} AND source_id = ? AND valid_to IS NULL", (self.source_id,))
@@ -246,10 +249,12 @@ class Staging:
         """The outcome of every part as the poll that read it last recorded it."""
         if not hasattr(self, "_recorded_scopes"):
             rows = self.db.execute(
-                "SELECT name, outcome, reason FROM main_db.scopes WHERE source_id = ? AND valid_to IS NULL",
+                "SELECT name, outcome, reason, cause FROM main_db.scopes WHERE source_id = ? AND valid_to IS NULL",
                 (self.source_id,),
             )
-            self._recorded_scopes = {r[0]: ScopeEnded(r[0], Outcome(r[1]), r[2]) for r in rows}
+            self._recorded_scopes = {
+                r[0]: ScopeEnded(r[0], Outcome(r[1]), r[2], Cause(r[3]) if r[3] else None) for r in rows
+            }
         return self._recorded_scopes
 
     # adding

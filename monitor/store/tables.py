@@ -150,6 +150,7 @@ class ScopeRow(SQLModel, table=True):
     name: str
     outcome: str
     reason: str | None = None
+    cause: str | None = None
     digest: str | None = None
     valid_from: int = Field(foreign_key="snapshots.id")
     valid_to: int | None = Field(default=None, foreign_key="snapshots.id")

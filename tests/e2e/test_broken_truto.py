@@ -72,7 +72,7 @@ def test_a_poll_broken_off_at_every_request_in_every_way(
 
 
 def test_an_account_that_lost_its_connection_is_told_and_changes_nothing(tmp_path: Path) -> None:
-    """needs_reauth: one message that says what to do, no finding closed, and one when it is well again."""
+    """needs_reauth: a finding that says what to do, no other one opened or closed, and a message at either end."""
     with watched_through_truto(tmp_path, "unified") as (c, watch):
         watch.poll()
         start = watch.findings()
@@ -80,10 +80,13 @@ def test_an_account_that_lost_its_connection_is_told_and_changes_nothing(tmp_pat
         for _ in range(2):
             watch.clock.ahead(minutes=15)
             assert watch.poll().snapshot.outcome is Outcome.FAILED
-        assert watch.findings() == start
+        new = [f for f in watch.findings() if f not in start]
+        assert [f["rule"] for f in new] == ["source-needs-reauth"]
+        assert [f for f in watch.findings() if f in start] == start
         c.truto.status = "active"
         watch.clock.ahead(minutes=15)
         assert watch.poll().snapshot.outcome is Outcome.COMPLETE
+        assert watch.findings() == start
         told = [m for m in watch.messages() if m["reason"] == "operations"]
         assert len(told) == 2
         assert "connect it again in Truto" in str(told[0])

@@ -41,6 +41,8 @@ url = "{url}"
 client_id = "{client_id}"
 client_secret = {{ file = "secret" }}
 role_details = false
+seats_every = "1s"
+event_logs_every = "1s"
 """,
     "unified": """[[sources]]
 name = "school"
@@ -66,6 +68,11 @@ LISTS = {
     "mcp": "#list_all_learnworlds_users$", "scim": "/Users$",
 }  # fmt: skip
 LAST = LISTS | {"learnworlds": r"/v2/users\?page=3$"}  # on an earlier page its length tells that a row is missing
+# the scopes of a school beside users: lists whose rows may vanish, and parts of them
+OTHERS = {
+    "groups": r"/v2/user_groups\?page=", "seats": r"/v2/seats\?page=", "events": "/v2/event-logs",
+    "members of seats": "/v2/seats/[^/]+/users", "members of groups": "/v2/user_groups/[^/]+/users",
+}  # fmt: skip
 ONES = {
     "learnworlds": "/v2/users/[^/]+$", "unified": "/users/", "proxy": "/users/",
     "mcp": "#get_single_learnworlds_user", "scim": "/Users/",
@@ -141,6 +148,16 @@ class World:
         engine = open_engine(load(self.config).database_url)
         try:
             return {a["id"] for a in queries.accounts(engine)}
+        finally:
+            engine.dispose()
+
+    def grants(self) -> set[tuple[str, str, str]]:
+        """Who holds which group or seat offering, as recorded."""
+        engine = open_engine(load(self.config).database_url)
+        query = "SELECT account_id, kind, entitlement_id FROM grants WHERE kind <> 'role' AND valid_to IS NULL"
+        try:
+            with reading(engine) as connection:
+                return {tuple(r) for r in connection.exec_driver_sql(query)}
         finally:
             engine.dispose()
 
