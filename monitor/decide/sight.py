@@ -22,7 +22,7 @@ def because(names: Iterable[str], scopes: Sequence[ScopeEnded]) -> list[str]:
     """Of the parts that these facts come from, those that were not read whole, each with cause and reason."""
     wanted = {scope for name in names if name in FACTS for scope in FACTS[name].scopes}
     found: dict[str, list[str]] = {}
-    for scope in scopes:
+    for scope in sorted(scopes, key=lambda s: s.cause is None):  # what a person can mend comes first
         if scope.outcome is not Outcome.COMPLETE and any(_is(scope.name, w) for w in wanted):
             found.setdefault(_said(scope), []).append(scope.name)
     told = [f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {why}" for why, names in found.items()]

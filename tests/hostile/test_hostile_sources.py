@@ -18,6 +18,7 @@ from monitor.domain.finding import FindingStatus
 from monitor.domain.reading import AccountsGone, Batch, Outcome, ScopeEnded
 from monitor.simulator import School
 from monitor.sources import scopes
+from monitor.sources.learnworlds_pages import SchoolPolling
 from tests.hostile.proxy import Strike
 from tests.hostile.worlds import LAST, LISTS, ONES, OTHERS, world
 
@@ -162,3 +163,13 @@ def test_without_partial_outcomes_the_damage_is_seen(tmp_path: Path, monkeypatch
     monkeypatch.setattr(scopes.Part, "ended", _always_whole)
     with pytest.raises(AssertionError, match=r"500.*complete"):
         attacked(Case("learnworlds", "500", 0, None), tmp_path)
+
+
+@pytest.mark.parametrize("where", LISTED)
+def test_without_asking_for_what_is_not_listed_the_damage_is_seen(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group or a seat offering whose row slipped through is taken for ended, with all who are in it."""
+    monkeypatch.setattr(SchoolPolling, "confirm_listed", lambda *_: None)
+    with pytest.raises(AssertionError, match=r"taken for ended|findings were closed"):
+        attacked(Case("learnworlds", "empty", where=where), tmp_path)
