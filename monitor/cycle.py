@@ -169,7 +169,7 @@ def _concluded(parts: Parts, watched: Watched, staging: Staging, acceptance: Acc
     snapshot = seal(parts, staging, watched, doubt)
     judged = judge_all(parts, watched, staging, settled, snapshot)
     parts.at("judge")
-    found, muted_by = find(parts, staging, settled, snapshot, judged), quiet.now_in_force(parts, staging.now)
+    found, muted_by = find(parts, watched, staging, settled, snapshot, judged), quiet.now_in_force(parts, staging.now)
     events = tuple(silences.told_silenced(found, muted_by, parts.rules.by_id))
     parts.at("findings")
     told = tell(parts, watched, staging, snapshot, events, judged, doubt)

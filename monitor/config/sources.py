@@ -24,6 +24,7 @@ class WatchedSource(Strict):
     every: Duration = timedelta(minutes=15)
     admin_limit: Annotated[Int, Field(ge=0)] | None = None
     privileged_roles: list[str] = []
+    owner: Annotated[str, Field(pattern="^[^@\\s]+@[^@\\s]+$")] | None = None
     limits: Limits = Limits()
     authorities: list[Name] | None = None
     match: Annotated[list[MatchKey], Field(min_length=1)] = ["email"]

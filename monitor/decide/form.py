@@ -91,6 +91,9 @@ class RuleForm(Form):
     severity: Severity = Field(description="How bad it is.")
     status: RuleStatus = Field(RuleStatus.ACTIVE, description="draft: recorded, not sent. retired: not judged.")
     owner: _Text = Field(description="E-mail of whoever answers for it.")
+    owner_from: list[str] = Field(
+        [], description='Facts that name the owner of each finding by e-mail, like "person.manager"; or "source.owner".'
+    )
     fix_within: str | None = Field(None, description='Time until a finding is due, like "2d".')
     clock: str = Field(OPENED, description='From when fix_within counts: a timestamp fact, like "person.ended".')
     for_each: Literal["account", "person", "grant", "role", "group", "seat", "source"] = Field(

@@ -24,7 +24,7 @@ from monitor.decide.settings import PREFIX
 from monitor.domain.finding import Evidence, Judgement
 from monitor.domain.observed import Kind, Subject
 from monitor.domain.reading import Scope
-from monitor.domain.rule import Exemption, Rule, RuleStatus, Verdict
+from monitor.domain.rule import SOURCE_OWNER, Exemption, Rule, RuleStatus, Verdict
 
 MOST_IN_A_MASK = 60
 
@@ -41,9 +41,10 @@ class Compiled(NamedTuple):
 
     @property
     def shown(self) -> frozenset[str]:
-        """Facts for evidence, title, clock and exemptions, besides those that the clauses read."""
+        """Facts for evidence, title, clock, owner and exemptions, besides those that the clauses read."""
         clock = (self.rule.clock,) if self.rule.clock else ()
-        named = (*self.rule.evidence, *PLACEHOLDER.findall(self.rule.title), *clock)
+        owners = (n for n in self.rule.owner_from if n != SOURCE_OWNER)
+        named = (*self.rule.evidence, *PLACEHOLDER.findall(self.rule.title), *clock, *owners)
         exempting = (n for leave in self.leave for clause in leave.clauses for n in clause.reads)
         return frozenset(n for n in (*named, *exempting) if not n.startswith(PREFIX))
 
@@ -259,7 +260,17 @@ def explain(compiled: Compiled, record: dict[str, Any], now: datetime, plan: Pla
     return Judgement(
         compiled.rule.id, subject, verdict, _evidence(compiled, data), _title(compiled.rule.title, data), why, until,
         tuple(e.id for e in let_be), data.get(compiled.rule.clock or ""),
+        tuple(_owners(compiled.rule, data)),
     )  # fmt: skip
+
+
+def _owners(rule: Rule, data: Mapping[str, Any]) -> Iterator[str]:
+    """What may be an address, and the word for the source's own."""
+    for name in rule.owner_from:
+        named = name if name == SOURCE_OWNER else data.get(name)
+        for one in named if isinstance(named, (list, tuple)) else [named]:
+            if isinstance(one, str) and ("@" in one or one == SOURCE_OWNER):
+                yield one
 
 
 def _evidence(compiled: Compiled, data: Mapping[str, Any]) -> tuple[Evidence, ...]:

@@ -16,7 +16,7 @@ from monitor.decide.parse_exemptions import exemption, is_shared, line_of_exempt
 from monitor.decide.places import line_of, line_of_key
 from monitor.decide.rule_settings import RuleSettings
 from monitor.domain.company import ANY_COMPANY, Company, Setting
-from monitor.domain.rule import Closes, Rule, RuleStatus, RuleTest, Verdict
+from monitor.domain.rule import SOURCE_OWNER, Closes, Rule, RuleStatus, RuleTest, Verdict
 from monitor.errors import RuleErrors
 
 
@@ -43,6 +43,7 @@ def _problems(rule: RuleForm, text: str, file: str, today: date, known: RuleSett
         yield f"{file}:{line}: {fault}"
     yield from _name_problems(rule, text, file, known)
     yield from _clock_problems(rule, text, file)
+    yield from _owner_problems(rule, text, file)
     yield from _control_problems(rule, text, file)
     for number, form in enumerate(rule.exemptions):
         line = line_of_exemption(text, number)
@@ -88,6 +89,17 @@ def _clock_problems(rule: RuleForm, text: str, file: str) -> Iterator[str]:
         yield f"{file}:{line}: clock: says from when fix_within counts; add fix_within"
 
 
+def _owner_problems(rule: RuleForm, text: str, file: str) -> Iterator[str]:
+    known, line = facts.readable(rule.for_each), line_of_key(text, "owner_from")
+    for name in rule.owner_from:
+        if name == SOURCE_OWNER:
+            continue
+        if name not in known:
+            yield f"{file}:{line}: owner_from: there is no fact {name}{facts.suggest(name, rule.for_each)}"
+        elif known[name].type not in ("string", "list(string)"):
+            yield f"{file}:{line}: owner_from: {name} is {known[name].type}; an owner is named by a text"
+
+
 def _control_problems(rule: RuleForm, text: str, file: str) -> Iterator[str]:
     for framework, named in rule.controls.items():
         line = line_of_key(text, framework)
@@ -123,6 +135,7 @@ def _rule(model: RuleForm, text: str, file: str, known: RuleSettings) -> Rule:
         runbook=model.runbook.strip(),
         fix_within=duration(model.fix_within) if model.fix_within else None,
         clock=None if model.clock == OPENED else model.clock,
+        owner_from=tuple(model.owner_from),
         closes=_closes(model.closes),
         evidence=tuple(model.evidence),
         controls={k: tuple(v) for k, v in model.controls.items()},

@@ -10,13 +10,20 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 from monitor.decide.hours import later
 from monitor.domain.finding import Event, EventKind, Finding, FindingStatus, Judgement, Resolution
 from monitor.domain.observed import Subject
-from monitor.domain.rule import Rule, RuleStatus, Verdict
+from monitor.domain.rule import SOURCE_OWNER, Rule, RuleStatus, Verdict
 
 ACTIVATED = "its rule is no draft any longer"
+
+
+class _Where(NamedTuple):
+    source: str
+    owner: str | None  # whom the config names for it
+    baseline: bool  # nobody had looked before
 
 
 def fingerprint(rule: str, source: str, subject: Subject) -> str:
@@ -39,17 +46,18 @@ def reconcile(
     source: str,
     now: datetime,
     baseline: bool,
+    source_owner: str | None = None,
 ) -> Iterator[Event]:
     """Yields what happens to findings. `existing`: all that are unresolved, and those of `holds_on`.
 
     `removed`: (kind, id) of subjects that vanished from a scope that was read whole.
     """
-    known = {f.fingerprint: f for f in existing}
+    known, where = {f.fingerprint: f for f in existing}, _Where(source, source_owner, baseline)
     for judgement in judgements:
         mark = fingerprint(judgement.rule, source, judgement.subject)
         old, rule = known.pop(mark, None), rules[judgement.rule]
         if judgement.verdict in (Verdict.FINDING, Verdict.EXEMPT):
-            yield from _held(old, judgement, rule, mark, source, now, baseline)
+            yield from _held(old, judgement, rule, mark, where, now)
         elif old is not None:
             yield from _not_held(old, judgement, rule, may_close, now)
     gone = set(removed)
@@ -58,16 +66,16 @@ def reconcile(
 
 
 def _held(
-    old: Finding | None, judgement: Judgement, rule: Rule, mark: str, source: str, now: datetime, baseline: bool
+    old: Finding | None, judgement: Judgement, rule: Rule, mark: str, where: _Where, now: datetime
 ) -> Iterator[Event]:
     if old is None:
-        yield Event(EventKind.OPENED, _opened(judgement, rule, mark, source, now, baseline))
+        yield Event(EventKind.OPENED, _opened(judgement, rule, mark, where, now))
     elif holds_on(old):
         return
     else:
         after = replace(
             old, verdict=judgement.verdict, exempt_until=judgement.exempt_until, severity=rule.severity,
-            owner=rule.owner, draft=_draft(rule), rule_digest=rule.digest,
+            owner=_owner(judgement, rule, where, old.owner), draft=_draft(rule), rule_digest=rule.digest,
             due_at=_due(rule, judgement.clock) if judgement.clock else old.due_at,
         )  # fmt: skip
         if old.draft and not after.draft and after.verdict is Verdict.FINDING:
@@ -94,7 +102,13 @@ def _draft(rule: Rule) -> bool:
     return rule.status is RuleStatus.DRAFT
 
 
-def _opened(judgement: Judgement, rule: Rule, mark: str, source: str, now: datetime, baseline: bool) -> Finding:
+def _owner(judgement: Judgement, rule: Rule, where: _Where, otherwise: str) -> str:
+    """The first who is named; `otherwise`: while an authority does not say it, nobody else becomes the owner."""
+    named = ((where.owner or "") if name == SOURCE_OWNER else name for name in judgement.owners)
+    return next(filter(None, named), otherwise if rule.owner_from else rule.owner)
+
+
+def _opened(judgement: Judgement, rule: Rule, mark: str, where: _Where, now: datetime) -> Finding:
     return Finding(
         fingerprint=mark,
         rule=rule.id,
@@ -102,16 +116,16 @@ def _opened(judgement: Judgement, rule: Rule, mark: str, source: str, now: datet
         severity=rule.severity,
         status=FindingStatus.OPEN,
         verdict=judgement.verdict,
-        source=source,
+        source=where.source,
         subject=judgement.subject,
-        owner=rule.owner,
+        owner=_owner(judgement, rule, where, rule.owner),
         opened_at=now,
         due_at=_due(rule, judgement.clock or now),
         closes_at=now + rule.closes.after if rule.closes.after else None,
         evidence=judgement.evidence,
         rule_digest=rule.digest,
         snapshot=0,
-        baseline=baseline,
+        baseline=where.baseline,
         exempt_until=judgement.exempt_until,
         draft=_draft(rule),
         tags=rule.tags,

@@ -48,6 +48,7 @@ class Judgement(NamedTuple):
     exempt_until: datetime | None = None
     exempted_by: tuple[str, ...] = ()  # ids of the exemptions in force, the one that ends last first
     clock: datetime | None = None  # from when fix_within counts, if the rule says so and the fact is known
+    owners: tuple[str, ...] = ()  # who may answer for it, the first one first: addresses, or SOURCE_OWNER
 
 
 @dataclass(frozen=True, slots=True)

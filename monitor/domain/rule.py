@@ -11,6 +11,8 @@ from typing import Any
 
 from monitor.domain.company import USUAL_HOURS, BusinessHours, Setting
 
+SOURCE_OWNER = "source.owner"  # in owner_from: whom the config names for the source
+
 
 class Severity(StrEnum):
     LOW = "low"
@@ -109,4 +111,5 @@ class Rule:
     settings: Mapping[str, Setting] = field(default_factory=dict)  # what it may read as settings.NAME
     defaults: Mapping[str, Setting] = field(default_factory=dict)  # as its file says, whatever the config does
     hours: BusinessHours = USUAL_HOURS
+    owner_from: tuple[str, ...] = ()  # facts that name the owner instead, the first that does; or SOURCE_OWNER
     clock: str | None = None  # a timestamp fact from which fix_within counts; None: from when the finding was opened

@@ -15,13 +15,15 @@ from monitor.domain.reading import (
 )
 from monitor.domain.snapshot import Snapshot
 from monitor.line.judging import Judged, proved
-from monitor.line.parts import Parts
+from monitor.line.parts import Parts, Watched
 from monitor.store import records
 from monitor.store.settle import Settled
 from monitor.store.staging import Staging
 
 
-def find(parts: Parts, staging: Staging, settled: Settled, snapshot: Snapshot, judged: Judged) -> Iterator[Event]:
+def find(
+    parts: Parts, watched: Watched, staging: Staging, settled: Settled, snapshot: Snapshot, judged: Judged
+) -> Iterator[Event]:
     """What opens and what is over. A poll of which nothing was applied says nothing but how blind we are.
 
     A finding closes when all that its rule reads is known whole, and this poll read what no longer holds.
@@ -36,7 +38,7 @@ def find(parts: Parts, staging: Staging, settled: Settled, snapshot: Snapshot, j
     events = reconcile(
         judged.existing, judged.found, rules, removed,
         lambda rule, judgement: may_close(rule, whole, judgement.why, read),
-        source=snapshot.source, now=staging.now, baseline=staging.quiet,
+        source=snapshot.source, now=staging.now, baseline=staging.quiet, source_owner=watched.owner,
     )  # fmt: skip
     return (_no_baseline(parts, e) if e.finding.baseline else e for e in events)
 

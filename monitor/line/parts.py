@@ -49,6 +49,7 @@ class Watched:
     resume_within: float = 3600.0  # seconds after which a poll that was cut off is begun anew
     raw_pages: float | None = None  # seconds for which the answers are kept as they came
     asks: str = ""  # digest of the settings that decide what is asked for
+    owner: str | None = None  # who answers for its findings, where a rule asks for that
 
     @property
     def blind_seconds(self) -> float:

@@ -51,6 +51,7 @@ def watched(
         built, source.kind, source.every.total_seconds(),
         hashlib.sha256(decides.encode()).hexdigest()[:16], source.admin_limit,
         frozenset(source.privileged_roles), source.use == "authority",
+        owner=source.owner,
         limits={n: Limit(x.share, x.number, x.minimum) for n, x in source.limits},
         fast=built.fast_lane() if fast_every and isinstance(built, WithFastLane) else None,
         fast_every=fast_every.total_seconds() if fast_every else None, slow=_slow(source),

@@ -55,6 +55,30 @@ expect = "nothing"
 polls  = [ { at = "1d ago" } ]
 """
 
+
+def test_an_owner_may_come_from_facts() -> None:
+    """Of the person or the subject; from the source as well."""
+    text = GOOD.replace(
+        "fix_within =", 'owner_from = ["person.manager", "account.email", "source.owner"]\nfix_within ='
+    )
+    assert parse_rule(text, FILE, today=TODAY).owner_from == ("person.manager", "account.email", "source.owner")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("person.manger", "owner_from: there is no fact person.manger; did you mean person.manager?"),
+        ("account.is_admin", "owner_from: account.is_admin is bool; an owner is named by a text"),
+    ],
+)
+def test_an_owner_that_no_fact_names(name: str, said: str) -> None:
+    """With file and line."""
+    text = GOOD.replace("fix_within =", f'owner_from = ["{name}"]\nfix_within =')
+    with pytest.raises(RuleErrors) as caught:
+        parse_rule(text, FILE, today=TODAY)
+    assert any(said in p and p.startswith(f"{FILE}:5:") for p in caught.value.problems), caught.value.problems
+
+
 # What is written instead of what; the line that is named; what the message says.
 MISTAKES = [
     # TOML itself

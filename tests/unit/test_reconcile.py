@@ -64,6 +64,37 @@ def opened(verdict: Verdict = F, by: Rule = RULE, subject: Subject = ANN, at: da
     return replace(event.finding, id=1)
 
 
+# Owners
+
+
+@pytest.mark.parametrize(
+    ("named", "owner"),
+    [
+        (("boss@example.com", "source.owner"), "boss@example.com"),
+        (("source.owner", "boss@example.com"), "school@x.org"),
+        (("source.owner",), "school@x.org"), ((), "it@example.com"),
+    ],
+)  # fmt: skip
+def test_each_finding_has_its_own_owner(named: tuple[str, ...], owner: str) -> None:
+    """The first who is named: by a fact, or as the source's; else the rule's."""
+    asking = rule(owner_from=("person.manager", "source.owner"))
+    said = judged(F)._replace(owners=named)
+    (event,) = reconcile(
+        [], [said], {asking.id: asking}, (), lambda *_: True, source="school", now=NOW, baseline=False,
+        source_owner="school@x.org",
+    )  # fmt: skip
+    assert event.finding.owner == owner
+
+
+def test_an_owner_stays_while_nobody_says_who_it_is() -> None:
+    """An authority that was not read is no new owner."""
+    asking = rule(owner_from=("person.manager",))
+    old = replace(opened(by=asking), owner="boss@example.com")
+    assert step([old], [judged(F)], [asking]) == []
+    (event,) = step([old], [judged(F)._replace(owners=("other@example.com",))], [asking])
+    assert (event.kind, event.finding.owner) == (EventKind.EDITED, "other@example.com")
+
+
 # Opening
 
 
