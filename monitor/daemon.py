@@ -247,10 +247,9 @@ class Daemon:
     def send(self) -> None:
         """Starts sending to every receiver with something due that is not being sent to: none waits for another."""
         with self._starting:
+            self._tell_in_time()
             try:
                 drill_if_due(self._parts)
-                timely.tick(self._parts, anew=self._timed is not self._parts)
-                self._timed = self._parts
                 waiting = receivers_due(self._parts)
             except MonitorError as error:
                 log.error("the outbox could not be read", error=str(error))
@@ -262,6 +261,17 @@ class Daemon:
                 running = self._sending.get(receiver)
                 if running is None or running.done():
                     self._sending[receiver] = self._senders.submit(self._send_to, receiver)
+
+    def _tell_in_time(self) -> None:
+        """What time alone brings. Whatever goes wrong there, what waits in the outbox is still sent."""
+        parts = self._parts
+        try:
+            timely.tick(parts, anew=self._timed is not parts)
+            self._timed = parts
+        except MonitorError as error:
+            log.error("what time brings could not be told yet", error=str(error))
+        except Exception:  # the next tick tries again; the log keeps what happened
+            log.exception("what time brings could not be told yet")
 
     def _send_to(self, receiver: str) -> None:
         # stopping: what is in hand is finished, and what still waits goes out at the next start
