@@ -90,6 +90,11 @@ def role_of(i: int, change: int | None) -> tuple[str, str, str, bool]:
     return PRIVILEGED[i // 200 % 5] if i % 200 == 11 else USER
 
 
+def nps(z: int) -> str:
+    """One in twenty answers, and one in a hundred is a detractor."""
+    return str(z // 100 % 6 + 1) if z % 100 == 0 else str(z // 100 % 4 + 7) if z % 100 < 5 else "null"
+
+
 def last_login(i: int, z: int, state: str) -> str:
     if i % 100 == 42:
         return "null"
@@ -112,7 +117,7 @@ def user(i: int, school: School) -> str:
         "true" if suspended else "false", "true" if level == "reporter" else "false",
         level, title, f"{made}.{z % 899_999 + 100_001}", last_login(i, z, school.state), z % 5000,
         DEPARTMENTS[(z + (1 if change in (7, 8) else 0)) % 5], z % 40, "moved" if change in (7, 8) else "onboarding",
-        z % 10 + 1 if z % 4 else "null",
+        nps(z),
     )  # fmt: skip
 
 

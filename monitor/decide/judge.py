@@ -59,6 +59,20 @@ def compile_rule(rule: Rule) -> Compiled:
     return Compiled(rule, clauses, any(c.single for c in clauses), exemptions.leave(rule))
 
 
+_ONCE: dict[int, Compiled] = {}  # by identity of the rule, which the compiled one holds on to
+MOST_ONCE = 1000
+
+
+def compiled_once(rule: Rule) -> Compiled:
+    """The same, remembered: compiling takes longer than judging an account, and a storm asks for each finding."""
+    found = _ONCE.get(id(rule))
+    if found is None or found.rule is not rule:
+        if len(_ONCE) >= MOST_ONCE:
+            _ONCE.clear()
+        found = _ONCE[id(rule)] = compile_rule(rule)
+    return found
+
+
 @dataclass
 class Plan:
     """How to judge all subjects of one kind: which fields of their records are needed, and the masks so far."""
@@ -307,7 +321,7 @@ def may_close(rule: Rule, complete: Mapping[str, bool], why: str = "", read: Map
 
     `why`: the clause that failed. `read`: scopes that this very poll read whole: the clause must read no others.
     """
-    compiled = compile_rule(rule)
+    compiled = compiled_once(rule)
     failed = next((c.reads for c in compiled.clauses if c.text == why), compiled.reads)
     known = all(complete.get(s, True) for name in compiled.reads for s in facts.FACTS[name].scopes)
     return known and (read is None or all(read.get(s, True) for name in failed for s in facts.FACTS[name].scopes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from monitor.decide.judge import about_sight, compile_rule, may_close
+from monitor.decide.judge import about_sight, compiled_once, may_close
 from monitor.decide.match import People
 from monitor.decide.reconcile import reconcile
 from monitor.domain.finding import Event, EventKind, Finding
@@ -52,6 +52,6 @@ def not_listed(existing: Sequence[Finding], people: People | None) -> set[tuple[
 def _no_baseline(parts: Parts, event: Event) -> Event:
     """That we are blind was not there before we looked, and is told also before the first whole poll."""
     rule = parts.rules.by_id.get(event.finding.rule)
-    if event.kind is not EventKind.OPENED or rule is None or not about_sight(compile_rule(rule)):
+    if event.kind is not EventKind.OPENED or rule is None or not about_sight(compiled_once(rule)):
         return event
     return event._replace(finding=replace(event.finding, baseline=False))

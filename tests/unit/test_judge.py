@@ -232,7 +232,7 @@ def test_a_plan_asks_for_what_is_read_and_shown() -> None:
     """Fields of clauses, evidence and title, and of what facts are computed from; nothing more is fetched."""
     one = rule("account.idle_days > 90", "now > account.created", evidence=("account.role",))
     assert Plan("account", (compile_rule(one),), frozenset()).fields == (
-        "created", "email", "id", "last_login", "never_signed_in", "role",
+        "created", "email", "id", "last_active", "last_login", "never_signed_in", "role",
     )  # fmt: skip
     assert Plan("account", (), frozenset()).fields == ("id",)
 
