@@ -23,7 +23,7 @@ TEXT_OR_NUMBER = re.compile(r"\"[^\"]*\"|\b\d+\b")
 TEXT_OR_COMPARISON = re.compile(r"\"[^\"]*\"|<=|>=|==|!=|<|>")
 NEAR = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "=="}
 CHOICE = re.compile(r"in \[(\"[^\"]*\"(?:, \"[^\"]*\")+)\]")
-SIDES = re.compile(r"\s*(?:\|\||&&)\s*")
+JOINTS = re.compile(r"\"[^\"]*\"|\(|\)|\|\||&&")
 
 
 class Mutant(NamedTuple):
@@ -60,10 +60,39 @@ def _others(clause: str) -> Iterator[str]:
     for found in CHOICE.finditer(clause):
         every = found[1].split(", ")
         yield from (_spliced(clause, found, f"in [{', '.join(e for e in every if e is not left)}]") for left in every)
-    inner = clause.removeprefix("!(").removesuffix(")") if clause.startswith("!(") else clause
-    sides = SIDES.split(inner)
+    yield from _with_one_side(clause)
+
+
+def _with_one_side(text: str) -> Iterator[str]:
+    """What `&&` and `||` join, cut down to one of its sides, at any depth of brackets."""
+    sides = list(_sides(text))
     if len(sides) > 1:
-        yield from (clause.replace(inner, side) for side in sides)
+        yield from sides
+    for side in sides:
+        for lead in ("!(", "("):
+            inner = side[len(lead) : -1]
+            if side.startswith(lead) and side.endswith(")") and len(list(_sides(inner))) > 1 and _balanced(inner):
+                yield from (text.replace(side, f"{lead}{cut})", 1) for cut in _with_one_side(inner))
+
+
+def _sides(text: str) -> Iterator[str]:
+    depth, start = 0, 0
+    for found in JOINTS.finditer(text):
+        depth += {"(": 1, ")": -1}.get(found[0], 0)
+        if found[0] in ("&&", "||") and depth == 0:
+            yield text[start : found.start()].strip()
+            start = found.end()
+    yield text[start:].strip()
+
+
+def _balanced(text: str) -> bool:
+    """No bracket closes before it opens: the brackets around the text are one pair."""
+    depth = 0
+    for found in JOINTS.finditer(text):
+        depth += {"(": 1, ")": -1}.get(found[0], 0)
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 def _spliced(text: str, found: re.Match[str], new: str) -> str:
