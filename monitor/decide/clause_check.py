@@ -42,7 +42,7 @@ def sample(kind: str, names: Mapping[str, facts.Fact]) -> dict[str, Any]:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     record = {k: now - v if isinstance(v, timedelta) else v for k, v in facts.SAMPLES[kind].items()}
     dated = ("first_seen", "status_since", "level_since", "role_changed", "privileged_since", "reactivated", "changed",
-             "grant_since")  # fmt: skip
+             "grant_since", "description_changed")  # fmt: skip
     record |= dict.fromkeys(dated, now - timedelta(days=100)) | {"watched_since": now - timedelta(days=100)}
     record["person"] = SAMPLE_MATCH
     lists = ("past_levels", "past_roles", "past_emails", "earlier_ids", "past_access_levels", "past_groups")

@@ -12,7 +12,7 @@ from monitor.domain.rule import Rule, RuleStatus, Verdict
 # groups, and then there is nothing to judge.
 NEVER_ABSENT_IN_TESTS = {
     "account.new", "group.first_seen", "group.id", "seat.id", "seat.first_seen", "role.changed", "role.first_seen",
-    "role.id", "role.past_access_levels",
+    "role.id", "role.past_access_levels", "role.description_changed",
 }  # fmt: skip
 
 

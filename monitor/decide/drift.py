@@ -208,11 +208,12 @@ CHANGE_NAMES = (
 
 
 def advance_role(
-    before: tuple[Role, datetime, tuple[str, ...]] | None, seen: Role, at: datetime
-) -> tuple[datetime, tuple[str, ...]]:
-    """When the role last changed in what bears on access, and its earlier access levels."""
+    before: tuple[Role, datetime, tuple[str, ...], datetime] | None, seen: Role, at: datetime
+) -> tuple[datetime, tuple[str, ...], datetime]:
+    """When the role last changed in what bears on access, its earlier access levels, and when its description did."""
     if before is None:
-        return at, ()
-    old, changed, past = before
+        return at, (), at
+    old, changed, past, described = before
     moved = any(_moved(getattr(old, f), getattr(seen, f)) for f in ("access_level", "title", "description"))
-    return at if moved else changed, _past(past, old.access_level, seen.access_level)
+    described = at if _moved(old.description, seen.description) else described
+    return at if moved else changed, _past(past, old.access_level, seen.access_level), described

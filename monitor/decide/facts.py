@@ -339,6 +339,12 @@ ROLE = (
         "Last change of access level, title or description; first_seen while none was seen.",
         scope=Scope.ROLES,
     ),
+    Fact(
+        "role.description_changed",
+        _T,
+        "Last change of the description; first_seen while none was seen.",
+        scope=Scope.ROLES,
+    ),
     Fact("role.past_access_levels", _L, "Every earlier access level.", scope=Scope.ROLES),
 )
 

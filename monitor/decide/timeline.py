@@ -28,6 +28,7 @@ CONTROL_KEYS = {"at", "absent", "exists", "person"}
 COMPUTED = {
     "first_seen", "status_since", "level_since", "role_changed", "privileged_since", "reactivated", "privileged",
     "past_levels", "past_roles", "past_emails", "earlier_ids", "changed", "past_access_levels", "watched_since",
+    "description_changed",
     "idle_days", "mostly_idle_days", "detractor", "age_days", "new", "email_domain", "past_groups", "last_seen",
     "grant_since", "since_days", "grant_id", "missing_groups", "kept_groups", "used",
     "last_seen_active",
@@ -243,7 +244,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _roles(states: list[tuple[datetime, dict[str, Any] | None]]) -> dict[str, Any] | None:
-    before: tuple[Role, datetime, tuple[str, ...]] | None = None
+    before: tuple[Role, datetime, tuple[str, ...], datetime] | None = None
     first, record = None, None
     for at, shown in states:
         if shown is None:
@@ -252,7 +253,10 @@ def _roles(states: list[tuple[datetime, dict[str, Any] | None]]) -> dict[str, An
         first = first or at
         role = Role._make(shown.get(f) for f in Role._fields)
         before = (role, *advance_role(before, role, at))
-        record = {**shown, "first_seen": first, "changed": before[1], "past_access_levels": list(before[2])}
+        record = {
+            **shown, "first_seen": first, "changed": before[1], "past_access_levels": list(before[2]),
+            "description_changed": before[3],
+        }  # fmt: skip
     return record
 
 

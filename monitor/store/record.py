@@ -168,9 +168,9 @@ def _things(connection: Connection, staging: Staging, settled: Settled, snapshot
     for version in settled.roles:
         connection.exec_driver_sql(
             """INSERT INTO roles (source_id, role_id, title, description, access_level, custom, first_seen, changed,
-               past_access_levels, valid_from) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+               past_access_levels, description_changed, valid_from) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
             (source, *version.role, micros(version.first_seen), micros(version.changed),
-             json_text(version.past_access_levels), snapshot_id),
+             json_text(version.past_access_levels), micros(version.description_changed), snapshot_id),
         )  # fmt: skip
     for group, first_seen in settled.groups:
         lists = (None if x is None else json_text(x) for x in (group.courses, group.tags))

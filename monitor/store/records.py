@@ -228,7 +228,7 @@ def ended_grants(staging: Staging) -> Iterator[tuple[str, str]]:
 
 def roles_now(staging: Staging) -> dict[str, RoleVersion]:
     recorded = recorded_roles(staging)
-    seen = {i: recorded[i]._replace(role=r) if i in recorded else RoleVersion(r, staging.at, staging.at, ())
+    seen = {i: recorded[i]._replace(role=r) if i in recorded else RoleVersion(r, staging.at, staging.at, (), staging.at)
             for i, r in staging.roles.items()}  # fmt: skip
     return seen if whole(staging, Scope.ROLES) else recorded | seen
 
@@ -257,10 +257,10 @@ def role_records(staging: Staging, settled_roles: Sequence[RoleVersion] = ()) ->
     holders = _counts(staging, GrantKind.ROLE)
     carried = {v.role.id: v for v in settled_roles}
     for role_id, version in sorted(roles_now(staging).items()):
-        role, first_seen, changed, past = carried.get(role_id, version)
+        role, first_seen, changed, past, described = carried.get(role_id, version)
         yield {
             **role._asdict(), "holders": holders.get(role_id, 0), "first_seen": first_seen, "changed": changed,
-            "past_access_levels": list(past),
+            "past_access_levels": list(past), "description_changed": described,
         }  # fmt: skip
 
 

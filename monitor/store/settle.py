@@ -30,7 +30,7 @@ class Drift(Protocol):
     def advance(self, before: Version | None, seen: Account, privileged: bool | None, at: datetime) -> Version: ...
     def account_changes(self, before: Version | None, after: Version, kind: Kind) -> Iterator[Change]: ...
     def thing_changes(self, kind: Kind, before: Any, after: Any) -> Iterator[Change]: ...
-    def advance_role(self, before: Any, seen: Role, at: datetime) -> tuple[datetime, tuple[str, ...]]: ...
+    def advance_role(self, before: Any, seen: Role, at: datetime) -> tuple[datetime, tuple[str, ...], datetime]: ...
 
 
 class RoleVersion(NamedTuple):
@@ -38,6 +38,7 @@ class RoleVersion(NamedTuple):
     first_seen: datetime
     changed: datetime
     past_access_levels: tuple[str, ...]
+    description_changed: datetime
 
 
 class GroupVersion(NamedTuple):
@@ -228,7 +229,8 @@ def _history_row(history: History) -> tuple[Any, ...]:
 
 def recorded_roles(staging: Staging) -> dict[str, RoleVersion]:
     rows = staging.db.execute(
-        """SELECT role_id, title, description, access_level, custom, first_seen, changed, past_access_levels
+        """SELECT role_id, title, description, access_level, custom, first_seen, changed, past_access_levels,
+             description_changed
            FROM main_db.roles WHERE source_id = ? AND valid_to IS NULL""",
         (staging.source_id,),
     )
@@ -238,6 +240,7 @@ def recorded_roles(staging: Staging) -> dict[str, RoleVersion]:
             moment(r[5]) or staging.at,
             moment(r[6]) or staging.at,
             tuple(_loads(r[7])),
+            moment(r[8]) or staging.at,
         )
         for r in rows
     }
@@ -263,9 +266,9 @@ def _roles(staging: Staging, drift: Drift, settled: Settled) -> None:
     for role in staging.roles.values():
         old = recorded.get(role.id)
         if old is None or old.role != role:
-            before = (old.role, old.changed, old.past_access_levels) if old else None
-            changed, past = drift.advance_role(before, role, staging.at)
-            settled.roles.append(RoleVersion(role, old.first_seen if old else staging.at, changed, past))
+            before = (old.role, old.changed, old.past_access_levels, old.description_changed) if old else None
+            advanced = drift.advance_role(before, role, staging.at)
+            settled.roles.append(RoleVersion(role, old.first_seen if old else staging.at, *advanced))
             _write_changes(staging, drift.thing_changes(Kind.ROLE, old.role if old else None, role))
     if whole(staging, Scope.ROLES):
         for vanished in recorded.keys() - staging.roles.keys():

@@ -256,6 +256,7 @@ class RoleRow(SQLModel, table=True):
     first_seen: datetime = at()
     changed: datetime = at()
     past_access_levels: list[str] = json_column(null=False)
+    description_changed: datetime = at()
     valid_from: int
     valid_to: int | None = None
 

@@ -267,9 +267,11 @@ def test_a_role_remembers_its_access_levels() -> None:
     wide = role._replace(access_level="admin")
     second = (wide, *advance_role(first, wide, START + DAY))
     silent = wide._replace(access_level=None, description=None, custom=False)
-    assert first[1:] == (START, ())
-    assert second[1:] == (START + DAY, ("user",))
+    assert first[1:] == (START, (), START)
+    assert second[1:] == (START + DAY, ("user",), START)
     assert advance_role(second, silent, START + 2 * DAY) == second[1:]
+    told = wide._replace(description="Helps with payments")
+    assert advance_role(second, told, START + 2 * DAY) == (START + 2 * DAY, ("user",), START + 2 * DAY)
 
 
 ACCOUNT, ROLE, GROUP, PERSON = (Subject(k, "x") for k in (Kind.ACCOUNT, Kind.ROLE, Kind.GROUP, Kind.PERSON))

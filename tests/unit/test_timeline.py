@@ -95,7 +95,7 @@ def test_role_access_level_follows_the_level_unless_set() -> None:
 @pytest.mark.parametrize("name", sorted(COMPUTED))
 def test_what_is_computed_cannot_be_set(name: str) -> None:
     """It comes from the polls; a test that could set it would prove nothing about them."""
-    kind = "role" if name in ("changed", "past_access_levels") else "account"
+    kind = "role" if name in ("changed", "past_access_levels", "description_changed") else "account"
     said = f"poll 1: {name} is computed from the polls and cannot be set"
     assert run({name: "x"}, match=(f'{kind}.id == ""',), expect=Verdict.NOTHING) == said
     assert run({"absent": [name]}, match=(f'{kind}.id == ""',), expect=Verdict.NOTHING) == said

@@ -224,6 +224,7 @@ def upgrade() -> None:
         sa.Column("first_seen", sa.BigInteger(), nullable=False),
         sa.Column("changed", sa.BigInteger(), nullable=False),
         sa.Column("past_access_levels", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("description_changed", sa.BigInteger(), nullable=False),
         sa.Column("valid_from", sa.Integer(), nullable=False),
         sa.Column("valid_to", sa.Integer(), nullable=True),
         sa.PrimaryKeyConstraint("pk", name=op.f("pk_roles")),
