@@ -123,10 +123,10 @@ class Daemon:
         always = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
         scheduler.add_job(self.tick, "interval", seconds=TICK, **always)
         scheduler.add_job(self.send, "interval", seconds=OUTBOX_TICK, **always)
-        scheduler.start()
         inboxes = self._parts.inboxes  # these stay over a reload; who may act is read when the daemon starts
         for inbox in inboxes:
             inbox.start(self._act)
+        scheduler.start()
         notify("READY=1")
         log.info("started", sources=sorted(self._parts.watched), receivers=sorted(self._parts.channels))
         while not self._stop.wait(timeout=5.0):

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from monitor.config.hours import BusinessHoursConfig
 from monitor.config.persons import ExpectationConfig
-from monitor.config.receivers import RECEIVERS
+from monitor.config.receivers import RECEIVERS, SlackReceiver
 from monitor.config.settings import Config, Database, Heartbeat, RouteConfig
 from monitor.config.sources import SOURCES, LearnWorldsSource
 from monitor.errors import ConfigError
@@ -141,6 +141,7 @@ def _cross_checks(config: Config) -> list[str]:
     problems += _of_persons(config)
     problems += [f"receivers: two are called {n}" for n in _twice([r.name for r in config.receivers])]
     receivers, sources = {r.name for r in config.receivers}, {s.name for s in config.sources}
+    problems += _of_the_endpoint(config)
     for i, receiver in enumerate(config.receivers):
         if receiver.fallback is not None and receiver.fallback not in receivers - {receiver.name}:
             problems.append(f"receivers[{i}].fallback: there is no other receiver {receiver.fallback}")
@@ -167,6 +168,20 @@ def _cross_checks(config: Config) -> list[str]:
 def _of_findings(route: RouteConfig) -> bool:
     """Whether it names what only findings have."""
     return any((route.severity, route.rule, route.pack, route.tag, route.owner, route.control, route.subject))
+
+
+def _of_the_endpoint(config: Config) -> list[str]:
+    """An address that nobody is let in at, or a secret that nothing is held against, is a mistake."""
+    signed = [
+        i for i, r in enumerate(config.receivers) if isinstance(r, SlackReceiver) and r.signing_secret is not None
+    ]
+    if config.slack_endpoint is None:
+        return [f"receivers[{i}].signing_secret: needs slack_endpoint, the address that Slack's requests come to"
+                for i in signed]  # fmt: skip
+    if not signed:
+        return ["slack_endpoint: needs a receiver with signing_secret, by which Slack's requests are known"]
+    port = int(config.slack_endpoint.rpartition(":")[2])
+    return [] if 0 < port < 65536 else [f"slack_endpoint: {port} is no port"]
 
 
 def _rates(config: Config) -> list[str]:

@@ -35,13 +35,17 @@ class SlackReceiver(Receiver):
     token: Secret
     channel: Annotated[str, Field(min_length=1)]
     app_token: Secret | None = None
+    signing_secret: Secret | None = None
     actors: list[Annotated[str, Field(pattern="^[UWS][A-Z0-9]{7,}$")]] = []
     base_url: str = "https://slack.com/api/"
 
     @model_validator(mode="after")
     def _somebody_acts(self) -> SlackReceiver:
-        if (self.app_token is None) != (not self.actors):
-            raise ValueError("app_token and actors belong together: buttons, and ids of users or groups who may press")
+        if (self.app_token is None and self.signing_secret is None) != (not self.actors):
+            raise ValueError(
+                "app_token (or signing_secret) and actors belong together: buttons, and ids of users or groups who may "
+                "press"
+            )
         return self
 
 

@@ -75,6 +75,7 @@ class Config(BaseSettings):
     due_soon: list[Annotated[Int, Field(ge=1, le=99)]] = [50, 80]
     remind: Duration = timedelta(days=1)
     second_approver: Bool = False
+    slack_endpoint: Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$")] | None = None
     business_hours: BusinessHoursConfig = BusinessHoursConfig()
     settings: dict[str, Any] = {}
     drill: Schedule | None = None

@@ -217,7 +217,7 @@ def parts(
             if only in (None, s.name)
         },
         staging_folder=staging_folder(config),
-        inboxes=() if unread else inboxes(config),
+        inboxes=() if unread else inboxes(config, clock),
         zone=config.zone,
         storm_limit=config.storm_limit,
         exemption_warning=config.exemption_warning,

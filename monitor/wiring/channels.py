@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import IO
+from collections.abc import Iterator
+from typing import IO, Any, Literal
 from urllib.parse import urlsplit
+
+from slack_sdk.signature import SignatureVerifier
 
 from monitor import config as settings
 from monitor.acts.desk import Desk
+from monitor.acts.endpoint import App, Endpoint, Now
 from monitor.acts.socket import Socket
 from monitor.config import Config, Secret
 from monitor.deliver.console import Console
@@ -19,6 +23,7 @@ from monitor.deliver.slack import SlackBot
 from monitor.deliver.slack_http import Web, loopback
 from monitor.deliver.slack_webhook import SlackWebhook
 from monitor.deliver.webhook import Webhook
+from monitor.domain.act import Inbox
 from monitor.domain.message import Channel, Manner
 from monitor.domain.reading import Clock
 from monitor.errors import ConfigError
@@ -45,26 +50,52 @@ def channel(
 
 def slack_bot(config: Config, receiver: settings.SlackReceiver, key: str, render: Renderer) -> SlackBot:
     token = receiver.token.read(f"{key}.token", config.folder)
-    buttons = receiver.name if receiver.app_token is not None else ""
+    buttons = receiver.name if receiver.actors else ""
     return SlackBot(token, receiver.channel, render, base_url=receiver.base_url, buttons=buttons)
 
 
-def inboxes(config: Config) -> tuple[Socket, ...]:
-    """One connection for each app, whatever number of receivers it has."""
-    actors: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+Actors = dict[tuple[str, str, str], dict[str, list[str]]]  # by app: by receiver, who may act
+
+
+def inboxes(config: Config, clock: Clock) -> tuple[Inbox, ...]:
+    """One connection for each app, whatever number of receivers it has; and the address for signed requests."""
+    sockets = tuple(_socket(*app, may) for app, may in _apps(config, "app_token").items())
+    return (*sockets, *_endpoint(config, clock))
+
+
+def _apps(config: Config, setting: Literal["app_token", "signing_secret"]) -> Actors:
+    """By this secret, the bot's token and the root of the API."""
+    actors: Actors = {}
     for i, receiver in enumerate(config.receivers):
-        if isinstance(receiver, settings.SlackReceiver) and receiver.app_token is not None:
-            key = f"receivers[{i}]"
-            app_token = receiver.app_token.read(f"{key}.app_token", config.folder)
-            token = receiver.token.read(f"{key}.token", config.folder)
-            actors.setdefault((app_token, token, receiver.base_url), {})[receiver.name] = receiver.actors
-    return tuple(_socket(*app, may) for app, may in actors.items())
+        secret_of = getattr(receiver, setting, None)
+        if isinstance(receiver, settings.SlackReceiver) and secret_of is not None:
+            known_by = secret_of.read(f"receivers[{i}].{setting}", config.folder)
+            token = receiver.token.read(f"receivers[{i}].token", config.folder)
+            actors.setdefault((known_by, token, receiver.base_url), {})[receiver.name] = receiver.actors
+    return actors
 
 
 def _socket(app_token: str, token: str, base_url: str, actors: dict[str, list[str]]) -> Socket:
+    web = _web(token, base_url)
+    return Socket(app_token, web, Desk(web, actors), loopback=loopback(base_url))
+
+
+def _endpoint(config: Config, clock: Clock) -> Iterator[Endpoint]:
+    if config.slack_endpoint is None:
+        return
+    host, _, port = config.slack_endpoint.rpartition(":")
+    now: Any = Now(lambda: clock.now().timestamp())
+    apps = [
+        App(SignatureVerifier(known_by, now), Desk(_web(token, base_url), may))
+        for (known_by, token, base_url), may in _apps(config, "signing_secret").items()
+    ]
+    yield Endpoint(host.strip("[]"), int(port), apps)
+
+
+def _web(token: str, base_url: str) -> Web:
     web = Web(token, base_url=base_url, timeout=20, retry_handlers=[])
     web.proxy = None
-    return Socket(app_token, web, Desk(web, actors), loopback=loopback(base_url))
+    return web
 
 
 def manner(receiver: settings.ReceiverConfig) -> Manner:

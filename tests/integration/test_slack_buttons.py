@@ -31,6 +31,7 @@ from monitor.store.engine import reading, writing
 from monitor.wiring import channels
 from tests.integration.test_slack import SCHEMA, Told
 from tests.peers.slack import CHANNEL, SlackPeer, error
+from tests.peers.watch import VirtualClock
 
 ANN, BOB, EVE = "U0ANN00001", "U0BOB00001", "U0EVE00001"
 MARK = "f"
@@ -490,5 +491,6 @@ def test_one_connection_an_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("SLACK_APP_TOKEN", "xapp-1")
     two = RECEIVER.replace("NAME", "one") + APP_TOKEN + ACTORS + RECEIVER.replace("NAME", "two") + APP_TOKEN + ACTORS
     (tmp_path / "config.toml").write_text(SETTINGS + two + RECEIVER.replace("NAME", "three") + ROUTES)
-    (inbox,) = channels.inboxes(load(tmp_path / "config.toml"))
+    (inbox,) = channels.inboxes(load(tmp_path / "config.toml"), VirtualClock())
+    assert isinstance(inbox, Socket)
     assert inbox.desk.actors == {"one": [ANN], "two": [ANN]}
