@@ -31,6 +31,11 @@ def fit(payload: dict[str, Any]) -> dict[str, Any]:
     return {"text": text, "blocks": kept or [bare]}
 
 
+def is_cut(payload: dict[str, Any]) -> bool:
+    """Whether something did not fit, and the message says so."""
+    return _CUT in payload["blocks"]
+
+
 def size(block: Block) -> int:
     """How much of the sum a block uses."""
     if block.get("type") not in _KNOWN:

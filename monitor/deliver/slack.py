@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from monitor.deliver.attachment import attachment, rows
+from monitor.deliver.blocks import is_cut
 from monitor.deliver.render import SHOWN, Renderer
 from monitor.deliver.slack_errors import NO_MESSAGE, OPERATOR, PAYLOAD, classify, code_of
 from monitor.deliver.slack_http import Web
@@ -54,6 +55,7 @@ class SlackBot:
         said = self.renderer.slack(
             notification, attached=listed, folded=_has_evidence(notification), buttons=self.buttons
         )
+        listed = listed or (rows(notification) > 0 and is_cut(said))
         try:
             posted = self._post(notification, said)
             detail = ""

@@ -10,11 +10,13 @@ import errno
 import re
 import socket
 import ssl
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.error import URLError
 
 from slack_sdk.errors import SlackApiError
 
+from monitor.deliver.slack_pace import NotYet
 from monitor.domain.message import Receipt, Sending
 
 MESSAGE_LIMIT_WAIT, NETWORK_POLICY_WAIT = 600.0, 600.0  # seconds
@@ -61,6 +63,8 @@ _UNREACHED = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREAC
 
 def classify(error: Exception) -> Receipt:
     """A failed call as a receipt. What cannot be told apart is uncertain: the channel is asked before sending again."""
+    if isinstance(error, NotYet):
+        return Receipt(Sending.LATER, "rate limited", retry_after=error.seconds)
     if isinstance(error, SlackApiError):
         return _answered(error)
     if isinstance(error, URLError):
@@ -100,14 +104,17 @@ def code_of(error: Exception) -> str:
 
 
 def retry_after(headers: Any) -> float | None:
-    """Seconds, at most a day, or None when the header is absent or is no number."""
+    """Seconds, at most a day: a number, or a time beside Slack's own clock. None when the header is neither."""
     given = {str(k).lower(): v for k, v in headers.items()} if hasattr(headers, "items") else {}
-    value = given.get("retry-after")
-    value = value[0] if isinstance(value, list) and value else value
+    asked, date = (str(v[0] if isinstance(v, list) and v else v) for v in map(given.get, ("retry-after", "date")))
     try:
-        return min(max(float(str(value)), 0.0), 86400.0)
-    except ValueError:
+        number = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", asked.strip())
+        seconds = (
+            float(asked) if number else (parsedate_to_datetime(asked) - parsedate_to_datetime(date)).total_seconds()
+        )
+    except (ValueError, TypeError, OverflowError):
         return None
+    return min(max(seconds, 0.0), 86400.0)
 
 
 def _answered(error: SlackApiError) -> Receipt:

@@ -14,7 +14,12 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, ProxyHandler, Request, build_opener
 
 from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web import SlackResponse
 from slack_sdk.webhook import WebhookClient, WebhookResponse
+
+from monitor.deliver.slack_errors import retry_after
+from monitor.deliver.slack_pace import MethodGate, channel_of
 
 LARGEST = 10_000_000  # bytes of an answer
 
@@ -33,6 +38,19 @@ class _NoRedirect(HTTPRedirectHandler):
 
 
 class Web(WebClient):
+    gate: MethodGate | None = None  # shared by all who have the same token
+
+    def api_call(self, api_method: str, **asked: Any) -> SlackResponse:
+        if self.gate is None:
+            return super().api_call(api_method, **asked)
+        self.gate.wait(api_method, channel_of(asked))
+        try:
+            return super().api_call(api_method, **asked)
+        except SlackApiError as error:
+            if getattr(error.response, "status_code", 0) == 429:
+                self.gate.refused(api_method, retry_after(error.response.headers) or 1.0)
+            raise
+
     def _perform_urllib_http_request_internal(self, url: str, req: Request) -> dict[str, Any]:
         status, headers, body = _call(req, self.timeout, self.ssl)
         return {"status": status, "headers": headers, "body": body}

@@ -27,7 +27,7 @@ from monitor.line.parts import Parts, RuleSet
 from monitor.rulebook.folder import read_folder, stamp
 from monitor.store import rulesets
 from monitor.store.engine import migrate, open_engine
-from monitor.wiring.channels import channel, heartbeat, inboxes, manner, slack_bot
+from monitor.wiring.channels import Gates, channel, heartbeat, inboxes, manner, slack_bot
 from monitor.wiring.sources import watched
 
 PACKAGE = Path(__file__).parents[1]
@@ -192,7 +192,7 @@ def parts(
 
     `unread`: without secrets, so nothing can be read or sent; for working on what was read before.
     """
-    render = renderer(config)
+    render, gates = renderer(config), Gates(clock)
     for fault in render.check() if render.overrides else ():
         render.note(fault)  # the shipped one is used in its place, and the operator is told
     if only is not None and only not in {s.name for s in config.sources}:
@@ -204,7 +204,7 @@ def parts(
         rules=rules or rule_set(config, clock.now().date()),
         routes=routes(config),
         channels={
-            r.name: channel(config, r, f"receivers[{i}]", render, stream, clock)
+            r.name: gates.paced(channel(config, r, f"receivers[{i}]", render, stream, clock))
             for i, r in enumerate(() if unread else config.receivers)
         },
         manners={r.name: manner(r) for r in config.receivers},

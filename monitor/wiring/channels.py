@@ -21,6 +21,7 @@ from monitor.deliver.heartbeat import Heartbeat
 from monitor.deliver.render import Renderer
 from monitor.deliver.slack import SlackBot
 from monitor.deliver.slack_http import Web, loopback
+from monitor.deliver.slack_pace import MethodGate
 from monitor.deliver.slack_webhook import SlackWebhook
 from monitor.deliver.webhook import Webhook
 from monitor.domain.act import Inbox
@@ -28,6 +29,20 @@ from monitor.domain.message import Channel, Manner
 from monitor.domain.reading import Clock
 from monitor.errors import ConfigError
 from monitor.wiring.secrets import secret
+
+
+class Gates:
+    """One gate for each app in Slack, whatever number of receivers it has."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._by_token: dict[str, MethodGate] = {}
+
+    def paced(self, made: Channel) -> Channel:
+        if isinstance(made, SlackBot):
+            token = str(made.client.token)
+            made.client.gate = self._by_token.setdefault(token, MethodGate(self._clock))
+        return made
 
 
 def channel(

@@ -14,7 +14,7 @@ from monitor.acting import act
 from monitor.decide import route
 from monitor.decide.reconcile import acknowledged
 from monitor.deliver.render import Renderer
-from monitor.deliver.samples import ACKNOWLEDGED, FINDING, RESOLVED
+from monitor.deliver.samples import ACKNOWLEDGED, FINDING, RESOLVED, sample
 from monitor.deliver.slack import SlackBot
 from monitor.domain.finding import Event, Finding
 from monitor.domain.message import Manner, Reason
@@ -273,3 +273,34 @@ def test_an_acknowledgement_is_shown(told: Told) -> None:
     assert [(r["receiver"], r["reason"]) for r in told.post.rows()] == [("slack", "opened"), ("slack", "updated")]
     act(told.post.engine, "f", lambda _found: None, {}, {"slack"}, now)
     assert len(told.post.rows()) == 2
+
+
+LONG = "ann " * 120
+MANY = [FINDING | {"title": f"{i} {LONG}", "reason": "opened", "at": "2026-11-24T02:10:00Z"} for i in range(340)]
+
+
+@pytest.mark.parametrize("reason", [Reason.STORM, Reason.BASELINE, Reason.DIGEST])
+def test_what_is_said_of_a_long_list_is_true(slack: SlackPeer, reason: Reason) -> None:
+    """Twelve are shown, as it says, however long they are; all of them lie in the thread."""
+    bot = SlackBot("xoxb-1", CHANNEL, RENDERER, base_url=slack.url, timeout=5)
+    said: dict[str, Any] = {"changes": []} if reason is Reason.DIGEST else {}
+    assert bot.send(sample(reason, findings=MANY, **said)).detail == ""
+    (message,) = slack.top_level()
+    texts = [b["text"]["text"] for b in message["blocks"] if b["type"] == "section" and "text" in b]
+    assert sum("ann ann" in text for text in texts) == 12
+    assert "12 of 340 shown" in json.dumps(message["blocks"])
+    (file,) = slack.files
+    assert file["thread_ts"] == message["ts"]
+    assert file["data"].decode("utf-8-sig").count("\r\n") == 341
+
+
+def test_a_list_that_does_not_fit_is_attached_as_well(slack: SlackPeer) -> None:
+    """Ten changes would all be shown, but for their length: the message says that it was cut."""
+    bot = SlackBot("xoxb-1", CHANNEL, RENDERER, base_url=slack.url, timeout=5)
+    moved = sample(Reason.CHANGES).content["changes"][0] | {"before": "b" * 2000, "after": "a" * 2000}
+    subject = moved["subject"] | {"name": "n" * 400, "email": "e" * 400}
+    assert bot.send(sample(Reason.CHANGES, changes=[moved | {"subject": subject}] * 12)).detail == ""
+    (message,) = slack.top_level()
+    assert "cut here" in json.dumps(message["blocks"])
+    (file,) = slack.files
+    assert file["data"].decode("utf-8-sig").count("\r\n") == 13
