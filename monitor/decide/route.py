@@ -287,18 +287,20 @@ def of_changes(
 
 
 def of_operations(
-    key: str, message: str, what_to_do: str, detail: Sequence[str], routes: Sequence[Route], source: str, now: datetime
-) -> Iterator[Notification]:
-    yield from to_receivers(everyone_last(routes), key, message, what_to_do, detail, source, now)
+    key: str, message: str, what_to_do: str, detail: Sequence[str], routes: Sequence[Route], source: str, now: datetime,
+    reason: Reason = Reason.OPERATIONS,
+) -> Iterator[Notification]:  # fmt: skip
+    yield from to_receivers(everyone_last(routes), key, message, what_to_do, detail, source, now, reason)
 
 
 def to_receivers(
-    receivers: Iterable[str], key: str, message: str, what_to_do: str, detail: Sequence[str], source: str, now: datetime
-) -> Iterator[Notification]:
+    receivers: Iterable[str], key: str, message: str, what_to_do: str, detail: Sequence[str], source: str,
+    now: datetime, reason: Reason = Reason.OPERATIONS,
+) -> Iterator[Notification]:  # fmt: skip
     """What the monitor says of itself, to these receivers."""
     content = {"message": message, "what_to_do": what_to_do, "detail": list(detail)}
     for receiver in receivers:
-        yield notification(receiver, Reason.OPERATIONS, key, message, source, now, content)
+        yield notification(receiver, reason, key, message, source, now, content)
 
 
 def of_silence(silence: Silence, mutes: int, receivers: Iterable[str], now: datetime) -> Iterator[Notification]:

@@ -282,7 +282,11 @@ _ANY = _Anything()
 
 
 def _stem(notification: Notification) -> str:
-    same = {**dict.fromkeys(ABOUT_A_FINDING, "finding"), Reason.DRILL: "test", Reason.SILENCE_ENDING: "operations"}
+    same = {
+        **dict.fromkeys(ABOUT_A_FINDING, "finding"),
+        Reason.DRILL: "test",
+        **dict.fromkeys((Reason.SILENCE_ENDING, Reason.EXEMPTION_ENDING), "operations"),
+    }
     return same.get(notification.reason, notification.reason.value)
 
 

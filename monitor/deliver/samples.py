@@ -140,6 +140,16 @@ def _silence() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _exemption() -> dict[str, Any]:
+    message = "The exemption of ann.bee@example.test ends on 2026-12-09"
+    return {
+        "title": message, "message": message,
+        "what_to_do": "Renew it in rules/exemptions.toml:12, or mend what it lets be: from the next day on it is told "
+        "again.",
+        "detail": ["rule: admin-kept-after-role-change", "reason: hands over until then", "approved by: head-of-it"],
+    }  # fmt: skip
+
+
 def _timely(happened: str) -> Callable[[], dict[str, Any]]:
     return lambda: {"title": FINDING["title"], "finding": FINDING, "happened": happened}
 
@@ -196,6 +206,7 @@ _CONTENTS: dict[Reason, Callable[[], dict[str, Any]]] = {
     Reason.REMINDER: _timely("reminder: overdue since 2026-11-23 02:10 UTC"),
     Reason.ESCALATED: _timely("nobody has acknowledged it since 2026-11-24 02:10 UTC: it goes to on-call as well"),
     Reason.SILENCE_ENDING: _silence,
+    Reason.EXEMPTION_ENDING: _exemption,
     Reason.TEST: lambda: {"title": "A test message"},
     Reason.DRILL: lambda: {"title": "Drill to security"},
 }

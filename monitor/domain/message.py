@@ -32,6 +32,7 @@ class Reason(StrEnum):
     OVERDUE = "overdue"
     REMINDER = "reminder"
     ESCALATED = "escalated"  # nobody acknowledged it in time: another receiver hears of it, too
+    EXEMPTION_ENDING = "exemption_ending"  # whom it lets be is told again from its end on
 
 
 # Reasons of messages about one finding.

@@ -11,7 +11,7 @@ from monitor.decide import exemptions, route
 from monitor.decide.address import addressed
 from monitor.domain.change import Change, ChangeKind
 from monitor.domain.finding import Event, EventKind, Finding, FindingStatus, Judgement
-from monitor.domain.message import Notification
+from monitor.domain.message import Notification, Reason
 from monitor.domain.observed import Subject
 from monitor.domain.reading import Lane
 from monitor.domain.snapshot import Snapshot
@@ -112,7 +112,7 @@ def _of_exemptions(parts: Parts, source: str, now: datetime) -> Iterator[Notific
             f"{renew}, or mend what it lets be: from the next day on it is told again.",
             [f"rule: {', '.join(each.rules)}", f"reason: {given.reason}", f"approved by: {given.approved_by}"]
             + ([f"ticket: {given.ticket}"] if given.ticket else []),
-            parts.routes, source, now,
+            parts.routes, source, now, Reason.EXEMPTION_ENDING,
         )  # fmt: skip
 
 

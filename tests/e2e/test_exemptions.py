@@ -68,8 +68,8 @@ def test_an_exemption_is_warned_of_once_and_ends_with_its_day(tmp_path: Path) ->
         for _ in range(3):
             watch.poll()
             watch.clock.ahead(hours=1)
-        (warning,) = (m for m in watch.messages() if m["reason"] == "operations")
-        assert sorted(m["reason"] for m in watch.messages()) == ["baseline", "operations"]
+        (warning,) = (m for m in watch.messages() if m["reason"] == "exemption_ending")
+        assert sorted(m["reason"] for m in watch.messages()) == ["baseline", "exemption_ending"]
         assert warning["title"] == f"The exemption of {first['email']} ends on 2026-03-10"
         assert "rules/exemptions.toml:3" in warning["content"]["what_to_do"]
         assert "ticket: IT-12" in warning["content"]["detail"]
@@ -78,7 +78,7 @@ def test_an_exemption_is_warned_of_once_and_ends_with_its_day(tmp_path: Path) ->
         assert len(watch.messages()) == 2
         watch.clock.ahead(minutes=1)
         watch.poll()
-        assert sorted(m["reason"] for m in watch.messages()) == ["baseline", "operations", "reopened"]
+        assert sorted(m["reason"] for m in watch.messages()) == ["baseline", "exemption_ending", "reopened"]
         (told,) = (m for m in watch.messages() if m["reason"] == "reopened")
         assert told["content"]["finding"]["subject"]["id"] == first["id"]
 

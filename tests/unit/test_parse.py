@@ -98,7 +98,7 @@ MISTAKES = [
     ('"{account.email} is idle"', '""', 2, "title: is empty or too short; say a little more"),
     ('"high"', '"hihg"', 3, "severity: must be one of low, medium, high, critical; did you mean high?"),
     ('"2d"', '"two days"', 5, 'fix_within: "two days" is no duration: write a number and s, m, h or d, like "90d"'),
-    ('"account"', '"human"', 6, "for_each: must be one of account, person, grant, role, group, source"),
+    ('"account"', '"human"', 6, "for_each: must be one of account, person, grant, role, group, seat, source"),
     ('"fixed"', '"soon"', 7, 'closes: "soon" is no way to close; write "fixed", "acknowledged" or "after 14d"'),
     ('"fixed"', '"after 14"', 7, 'closes: "14" is no duration: write a number'),
     ("1. Ask.", "", 9, "runbook: an active rule needs one: what should the reader do?"),
