@@ -57,6 +57,8 @@ def _no_overload(found: re.Match[str], _kind: str, _settings: Collection[str]) -
 def _remedy(operator: str, types: str) -> str:
     if "duration" in types and "int" in types:
         return "; write days as days(90), or compare account.idle_days, which is a number"
+    if "timestamp" in types and "int" in types:
+        return "; for days since then write now - account.role_changed > days(14)"
     if operator == "contains":
         return '; for a list write "x" in account.tags'
     if "double" in types and "int" in types:
