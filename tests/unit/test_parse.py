@@ -136,7 +136,7 @@ CLAUSES = [
     ('account.idle_days > "90"', 19, "> cannot be applied to (int, string); both sides must be of one type"),
     ("account.idle_days > 90.5", 19, "> cannot be applied to (int, double); write a whole number"),
     ("now - account.created > 90", 23, "> cannot be applied to (duration, int); write days as days(90)"),
-    ("account.created > 90", 17, "> cannot be applied to (timestamp, int); for days since then write now - account.role"),
+    ("account.created > 90", 17, "> cannot be applied to (timestamp, int); for days since then write now -"),
     ("now - account.created > days(90) && account.is_admn", 37, "did you mean account.is_admin?"),
     ('account.tags.contains("x")', 22, 'for a list write "x" in account.tags'),
     ('account.level = "admin"', 15, "= is not written so here; write =="),
