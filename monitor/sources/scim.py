@@ -13,7 +13,7 @@ from urllib.parse import quote
 import httpx
 from msgspec import Raw
 
-from monitor.domain.observed import Account, Activity, Grant, Role
+from monitor.domain.observed import Account, Activity, Grant, Group, Role
 from monitor.domain.reading import (
     AccountsRead,
     Batch,
@@ -305,24 +305,27 @@ class _Reading(Polling):
     # groups
 
     def read_groups(self) -> Iterator[Batch]:
-        records: dict[str, GroupRecord] = {}
+        records: dict[str, bytes] = {}  # as they came: decoded, their members would take several times as much
         yield from self.scope(Scope.GROUPS, partial(self._list_groups, records))
         for done, (group_id, record) in enumerate(records.items(), 1):
             yield from self.scope(Scope.members(group_id), partial(self._members, record))
             self.progress("members", done, len(records))
 
-    def _list_groups(self, records: dict[str, GroupRecord], part: Part) -> Iterator[Batch]:
+    def _list_groups(self, records: dict[str, bytes], part: Part) -> Iterator[Batch]:
         """What was read of them is told even when the list broke off."""
+        groups: dict[str, Group] = {}
         try:
             for where, _, data in self._pages(part, "groups", GROUPS):
-                records |= {record.id: record for record in decoded(data, decode_group, part, where)}
+                for record, raw in decoded(data, _with_its_bytes, part, where):
+                    records[record.id], groups[record.id] = raw, group_of(record)
         finally:
             if part.answers:
-                yield GroupsRead([group_of(record) for record in records.values()], [])
+                yield GroupsRead(list(groups.values()), [])
 
-    def _members(self, record: GroupRecord, part: Part) -> Iterator[Batch]:
+    def _members(self, listed: bytes, part: Part) -> Iterator[Batch]:
         """Some servers leave members out of lists: a group that shows none there is asked for by its id."""
         part.answers += 1
+        record = decode_group(listed)
         if record.members is None:
             self.asking("members")
             ask = Ask(f"{GROUPS}/{quote(record.id, safe='')}")
@@ -400,3 +403,7 @@ class _Reading(Polling):
 
     def _told(self, where: str) -> str:
         return self.cursor_told(where) if self.by_cursor else f"from {where}"
+
+
+def _with_its_bytes(raw: Raw) -> tuple[GroupRecord, bytes]:
+    return decode_group(raw), bytes(raw)
