@@ -82,8 +82,23 @@ def _held(
             yield Event(EventKind.EDITED, after, ACTIVATED)
         elif (old.verdict, old.exempt_until) != (after.verdict, after.exempt_until):
             yield Event(EventKind.VERDICT, after, judgement.why or None, was=_was(old))
+            if _known_and_told(old) and after.verdict is Verdict.FINDING and after.severity is not old.severity:
+                yield _regraded(old, after)
+        elif after.severity is not old.severity:
+            yield _regraded(old, after)
         elif after != old:
             yield Event(EventKind.EDITED, after)
+
+
+def _known_and_told(old: Finding) -> bool:
+    """Whether the end of being unknown is not told by itself."""
+    return _was(old) is not Verdict.EXEMPT
+
+
+def _regraded(old: Finding, after: Finding) -> Event:
+    raised = after.severity.rank > old.severity.rank
+    kind, how = (EventKind.SEVERITY_RAISED, "raised") if raised else (EventKind.SEVERITY_LOWERED, "lowered")
+    return Event(kind, after, f"severity {how} from {old.severity.value} to {after.severity.value}")
 
 
 def _was(old: Finding) -> Verdict:

@@ -26,13 +26,17 @@ IDS = uuid.UUID("6d1f9c0e-4f8e-4f0b-9d43-1c1d35d0a7ce")  # ours: ids are derived
 
 _AT_ONCE = {
     Reason.SILENCE_ENDED: "no longer silenced", Reason.DUE_SOON: "due soon", Reason.REMINDER: "still open",
-    Reason.ESCALATED: "not acknowledged in time",
+    Reason.ESCALATED: "not acknowledged in time", Reason.SEVERITY_RAISED: "raised in severity",
 }  # fmt: skip
-# Steps that no poll found: why they are told, if they are; the message says what happened.
+# Steps that are no news of the subject: why they are told, if they are; the message says what happened.
 WHY_NOW = {
     EventKind.SILENCE_ENDED: Reason.SILENCE_ENDED, EventKind.DUE_SOON: Reason.DUE_SOON,
     EventKind.OVERDUE: Reason.OVERDUE, EventKind.REMINDED: Reason.REMINDER, EventKind.ESCALATED: Reason.ESCALATED,
+    EventKind.SEVERITY_RAISED: Reason.SEVERITY_RAISED,
 }  # fmt: skip
+
+
+FOR_ALL = (EventKind.RESOLVED, EventKind.SEVERITY_RAISED)  # told to all who heard of the finding
 
 
 class Step(NamedTuple):
@@ -70,8 +74,10 @@ def hearers(event: Event, routes: Sequence[Route], rules: Mapping[str, Rule]) ->
 def to_all_who_heard(
     event: Event, heard: Mapping[int, Sequence[str]], routes: Sequence[Route], rules: Mapping[str, Rule]
 ) -> Event:
-    """Whoever was called in while it was open hears of its end as well. `heard`: receivers by finding."""
-    if event.kind is not EventKind.RESOLVED:
+    """Whoever was called in while it was open hears of its end as well, and that it is graver than was told.
+    `heard`: receivers by finding.
+    """
+    if event.kind not in FOR_ALL:
         return event
     everyone = (*hearers(event, routes, rules), *heard.get(event.finding.id or 0, ()))
     return event._replace(to=tuple(dict.fromkeys(everyone)))
@@ -218,7 +224,7 @@ def happened(event: Event) -> str:
     found, by = event.finding, f" by {event.by}" if event.by else ""
     if event.kind is EventKind.RESOLVED:
         return f"{found.resolution or 'over'}: {found.resolution_detail or 'no longer holds'}"
-    if event.kind is EventKind.SILENCED or event.kind in WHY_NOW:
+    if event.kind in (EventKind.SILENCED, EventKind.SEVERITY_LOWERED) or event.kind in WHY_NOW:
         return event.detail or event.kind.value
     if event.kind is EventKind.VERDICT:
         until = f" until {found.exempt_until:%Y-%m-%d}" if found.exempt_until else ""

@@ -205,6 +205,7 @@ _CONTENTS: dict[Reason, Callable[[], dict[str, Any]]] = {
     Reason.OVERDUE: _timely("overdue since 2026-11-24 02:10 UTC"),
     Reason.REMINDER: _timely("reminder: overdue since 2026-11-23 02:10 UTC"),
     Reason.ESCALATED: _timely("nobody has acknowledged it since 2026-11-24 02:10 UTC: it goes to on-call as well"),
+    Reason.SEVERITY_RAISED: _timely("severity raised from medium to high"),
     Reason.SILENCE_ENDING: _silence,
     Reason.EXEMPTION_ENDING: _exemption,
     Reason.TEST: lambda: {"title": "A test message"},

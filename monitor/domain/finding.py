@@ -89,7 +89,9 @@ class EventKind(StrEnum):
     OPENED = "opened"
     RESOLVED = "resolved"
     VERDICT = "verdict"  # the same finding, judged otherwise: exempt, unknown, or a finding again
-    EDITED = "edited"  # its rule's severity or owner was edited
+    EDITED = "edited"  # its rule was edited: owner, text, draft or not
+    SEVERITY_RAISED = "severity_raised"  # by an edit of its rule
+    SEVERITY_LOWERED = "severity_lowered"
     ACKNOWLEDGED = "acknowledged"
     FALSE_ALARM = "false_alarm"
     ASSIGNED = "assigned"
@@ -121,4 +123,5 @@ class Event(NamedTuple):
         """Whether people are asked from now on to do something about it, who were not before."""
         again = self.was is Verdict.EXEMPT and self.finding.verdict is Verdict.FINDING
         activated = self.kind is EventKind.EDITED and self.detail is not None
-        return self.kind is EventKind.SILENCE_ENDED or activated or (self.kind is EventKind.VERDICT and again)
+        anew = self.kind in (EventKind.SILENCE_ENDED, EventKind.SEVERITY_RAISED)
+        return anew or activated or (self.kind is EventKind.VERDICT and again)

@@ -37,8 +37,8 @@ def tell(
         untold = findings.never_told(connection, ended)
         events = [e for e in events if e.finding.id not in untold or e.kind is not EventKind.RESOLVED]
         ids = [e.finding.id for e in events if e.finding.id is not None]
-        over = [i for e in events if e.kind is EventKind.RESOLVED and (i := e.finding.id)]
-        heard = outbox.living(connection, over, parts.manners)
+        for_all = [i for e in events if e.kind in route.FOR_ALL and (i := e.finding.id)]
+        heard = outbox.living(connection, for_all, parts.manners)
         events = [route.to_all_who_heard(e, heard, routes, rules) for e in events]
         living = outbox.living(connection, ids, parts.living)
     yield from route.of_events(events, rules, routes, reopened, now, parts.storm_limit)

@@ -181,6 +181,8 @@ TIMELY = (EventKind.DUE_SOON, EventKind.OVERDUE, EventKind.REMINDED, EventKind.E
 _MOVES: dict[EventKind, tuple[str, ...]] = {
     EventKind.VERDICT: _JUDGED,
     EventKind.EDITED: _JUDGED,
+    EventKind.SEVERITY_RAISED: _JUDGED,
+    EventKind.SEVERITY_LOWERED: _JUDGED,
     EventKind.RESOLVED: (*_CLOSED, "verdict"),
     EventKind.ACKNOWLEDGED: (*_CLOSED, "acknowledged_at", "acknowledged_by"),
     EventKind.FALSE_ALARM: _CLOSED,

@@ -226,7 +226,7 @@ def test_a_longer_exemption_is_an_event() -> None:
 
 @pytest.mark.parametrize(
     "edit",
-    [{"severity": Severity.LOW}, {"owner": "hr@example.com"}, {"status": RuleStatus.DRAFT}, {"digest": "d2"}],
+    [{"owner": "hr@example.com"}, {"status": RuleStatus.DRAFT}, {"digest": "d2"}],
     ids=str,
 )
 def test_an_edited_rule_is_told_once(edit: dict[str, Any]) -> None:
@@ -238,6 +238,34 @@ def test_an_edited_rule_is_told_once(edit: dict[str, Any]) -> None:
     assert (found.severity, found.owner, found.rule_digest) == (edited.severity, edited.owner, edited.digest)
     assert found.draft is (edited.status is RuleStatus.DRAFT)
     assert step([found], [judged(F)], [edited]) == []
+
+
+@pytest.mark.parametrize(
+    ("to", "kind", "detail"),
+    [
+        (Severity.CRITICAL, EventKind.SEVERITY_RAISED, "severity raised from high to critical"),
+        (Severity.LOW, EventKind.SEVERITY_LOWERED, "severity lowered from high to low"),
+    ],
+)  # fmt: skip
+def test_another_severity_is_said_once(to: Severity, kind: EventKind, detail: str) -> None:
+    """With both; also when it was unknown, or its owner moved as well. It is asked for anew when it is graver."""
+    edited = rule(severity=to, owner="hr@example.com", digest="d2")
+    (event,) = step([opened()], [judged(F)], [edited])
+    assert (event.kind, event.detail, event.finding.severity) == (kind, detail, to)
+    assert event.asks is (to is Severity.CRITICAL)
+    assert step([event.finding], [judged(F)], [edited]) == []
+    unknown = replace(opened(), verdict=U)
+    assert [e.kind for e in step([unknown], [judged(F)], [edited])] == [EventKind.VERDICT, kind]
+
+
+@pytest.mark.parametrize("now", [F, X])
+def test_what_is_told_anyway_says_its_severity_itself(now: Verdict) -> None:
+    """An exemption that began or ended is one step, whatever the rule's new severity is; and so is a draft's end."""
+    edited = rule(severity=Severity.CRITICAL, digest="d2")
+    (event,) = step([opened(F if now is X else X)], [judged(now)], [edited])
+    assert (event.kind, event.finding.severity) == (EventKind.VERDICT, Severity.CRITICAL)
+    (event,) = step([opened(by=rule(status=RuleStatus.DRAFT))], [judged(F)], [edited])
+    assert (event.kind, event.detail) == (EventKind.EDITED, ACTIVATED)
 
 
 def test_a_finding_that_held_by_the_new_text_is_fixed() -> None:

@@ -133,6 +133,11 @@ WHY: list[tuple[str, Event, frozenset[str], Reason | None]] = [
     ("no draft any longer, and was there before", Event(EDITED, finding(baseline=True), ACTIVATED), frozenset(),
      Reason.OPENED),
     ("acknowledged", Event(EventKind.ACKNOWLEDGED, finding(), by="bob"), frozenset(), None),
+    ("graver", Event(EventKind.SEVERITY_RAISED, finding(), "from high"), frozenset(), Reason.SEVERITY_RAISED),
+    ("graver, of a draft", Event(EventKind.SEVERITY_RAISED, finding(draft=True)), frozenset(), None),
+    ("graver, and silenced", Event(EventKind.SEVERITY_RAISED, finding(silenced_until=NOW)), frozenset(), None),
+    ("graver, and exempt", Event(EventKind.SEVERITY_RAISED, finding(verdict=X)), frozenset(), None),
+    ("less grave", Event(EventKind.SEVERITY_LOWERED, finding()), frozenset(), None),
 ]  # fmt: skip
 
 
@@ -353,6 +358,8 @@ UPDATES = [
     ("exempt", moves(EventKind.VERDICT, F, verdict=Verdict.EXEMPT, exempt_until=NOW), [f"exempt until {NOW:%Y-%m-%d}"]),
     ("unknown", moves(EventKind.VERDICT, F, verdict=U), []),
     ("an edited rule", moves(EventKind.EDITED), []),
+    ("less grave", moves(EventKind.SEVERITY_LOWERED)._replace(detail="severity lowered"), ["severity lowered"]),
+    ("told as graver", moves(EventKind.SEVERITY_RAISED), []),
     ("told as resolved", moves(RESOLVED, F, status=FindingStatus.RESOLVED), []),
     ("over while exempt", moves(RESOLVED, Verdict.EXEMPT, status=FindingStatus.RESOLVED, resolution=Resolution.GONE,
                                 resolution_detail="no longer there"), ["gone: no longer there"]),
