@@ -25,7 +25,7 @@ from monitor.store import ledger
 from monitor.store.engine import reading
 from monitor.store.tables import micros, moment
 
-SHOWN = {"drift": 500, "privileged": 2000, "faults": 10}  # rows on the page; all are counted
+SHOWN = {"drift": 500, "privileged": 2000, "groups": 500, "faults": 10}  # rows on the page; all are counted
 _SOME_PARTS = 12  # of a snapshot that were not read whole
 
 
@@ -76,6 +76,7 @@ def gather(connection: Connection, config: Config, days: int, now: datetime) -> 
         "accounts": _account_totals(connection, authorities),
         "privileged": _privileged(connection),
         "roles": _roles(connection, authorities),
+        "onboarding": _onboarding(connection),
         "drift": _drift(connection, since, now),
         "sources": _sources(connection, config, polls, now),
         "plots": _plots(connection, found, polls, days, now),
@@ -177,6 +178,26 @@ def _roles(connection: Connection, authorities: Sequence[str]) -> list[dict[str,
         figures.role_matrix(name, [r for r in known if r["source"] == name], [r for r in held if r["source"] == name])
         for name in sorted({r["source"] for r in (*known, *held)} - set(authorities))
     ]
+
+
+# groups
+
+
+def _onboarding(connection: Connection) -> dict[str, Any]:
+    """By group: how many of its active members have begun, those with the smallest share first."""
+    rows = _rows(
+        connection,
+        """SELECT s.name AS source, g.group_id AS id, coalesce(g.title, g.group_id) AS title, count(*) AS members,
+                  coalesce(sum(NOT y.never_signed_in), 0) AS begun,
+                  coalesce(sum(y.never_signed_in), 0) AS not_begun
+           FROM grants m JOIN sources s ON s.id = m.source_id
+           JOIN groups g ON g.source_id = m.source_id AND g.group_id = m.entitlement_id AND g.valid_to IS NULL
+           JOIN accounts a ON a.source_id = m.source_id AND a.account_id = m.account_id AND a.valid_to IS NULL
+           LEFT JOIN activity y ON y.source_id = m.source_id AND y.account_id = m.account_id
+           WHERE m.kind = 'member' AND m.valid_to IS NULL AND coalesce(a.status, 'active') = 'active'
+           GROUP BY s.name, g.group_id ORDER BY 1.0 * begun / count(*), members DESC, title""",
+    )
+    return {"total": len(rows), "rows": rows[: SHOWN["groups"]]}
 
 
 # drift

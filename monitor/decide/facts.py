@@ -172,6 +172,12 @@ ACCOUNT = (
     ),
     Fact("account.nps_score", "int", "Answer to the recommendation question, 1 to 10.", "nobody answered it"),
     Fact(
+        "account.nps_comment",
+        "string",
+        "What was said with that answer, its first 500 characters.",
+        "nothing was said with it, or nobody answered",
+    ),
+    Fact(
         "account.detractor",
         "bool",
         "The answer to the recommendation question is 6 or less; false while there is none.",
@@ -522,6 +528,7 @@ SAMPLE_ACCOUNT: dict[str, Any] = {
     "last_login": timedelta(days=1),
     "never_signed_in": False,
     "nps_score": 8,
+    "nps_comment": "sample",
     "groups": [],
     "groups_as_of": timedelta(0),
     "managed_groups": [],

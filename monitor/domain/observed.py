@@ -73,6 +73,7 @@ class Activity(NamedTuple):
     never_signed_in: bool | None = None  # True: the source said null; None: it said nothing
     nps_score: int | None = None
     utms: str | None = None  # canonical JSON of the campaign fields that are set
+    nps_comment: str | None = None
 
 
 class Role(NamedTuple):

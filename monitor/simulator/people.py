@@ -169,5 +169,5 @@ def _record(
         "utms": UTMS,
         "billing_info": BILLING,
         "nps_score": d[9] % 4 + 7 if d[9] > 180 else None,
-        "nps_comment": None,
+        "nps_comment": "fine" if d[9] > 250 else None,
     }

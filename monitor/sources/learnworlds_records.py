@@ -24,6 +24,9 @@ _from_timestamp = datetime.fromtimestamp
 _canonical = msgspec.json.Encoder(order="sorted").encode
 
 
+LONGEST_COMMENT = 500  # characters: more is for the school's own pages
+
+
 class UserRole(Struct, gc=False):
     level: str | None = None
     name: str | None = None
@@ -49,6 +52,7 @@ class User(Struct, gc=False):
     fields: Fields = None
     utms: Fields = None
     nps_score: int | None = None
+    nps_comment: str | None = None
 
 
 class RoleRecord(Struct):
@@ -180,7 +184,8 @@ def activity_of(user: User) -> Activity:
         when, never = None, None
     else:
         when, never = (None, True) if last is None else (_from_timestamp(last, UTC), False)
-    return Activity(when, never, user.nps_score, _campaign(utms) if utms else None)
+    said = (user.nps_comment or "").strip()[:LONGEST_COMMENT] or None
+    return Activity(when, never, user.nps_score, _campaign(utms) if utms else None, said)
 
 
 _ACTIVE, _SUSPENDED = Status.ACTIVE.value, Status.SUSPENDED.value

@@ -215,6 +215,7 @@ class ActivityRow(SQLModel, table=True):
     never_signed_in: bool | None = None
     nps_score: int | None = None
     utms: str | None = None
+    nps_comment: str | None = None
     last_active: datetime | None = at(null=True)  # by the event logs
     raw_digest: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     snapshot_id: int

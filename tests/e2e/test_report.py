@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import re
+import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -76,6 +78,28 @@ def test_drift_is_that_of_the_period(shown: Shown) -> None:
     watch, _, content, _ = shown
     assert content["drift"]["total"] == watch.counts()["changes"] > 0
     assert sum(len(s["rows"]) for s in content["drift"]["snapshots"]) == content["drift"]["shown"]
+
+
+def test_onboarding_is_counted_by_group(shown: Shown) -> None:
+    """Of each group the active members, by whether they ever signed in; as the record has them."""
+    watch, _, content, text = shown
+    with sqlite3.connect(watch.database) as db:
+        members = db.execute(
+            """SELECT m.entitlement_id, a.status, y.never_signed_in FROM grants m
+               JOIN accounts a ON a.account_id = m.account_id AND a.valid_to IS NULL AND a.source_id = m.source_id
+               JOIN activity y ON y.account_id = m.account_id AND y.source_id = m.source_id
+               WHERE m.kind = 'member' AND m.valid_to IS NULL"""
+        ).fetchall()
+    db.close()
+    expected = Counter((g, "not begun" if never else "begun") for g, status, never in members if status == "active")
+    rows = content["onboarding"]["rows"]
+    assert {(r["id"], k): r[k.replace(" ", "_")] for r in rows for k in ("begun", "not begun")} == {
+        (r["id"], k): expected[r["id"], k] for r in rows for k in ("begun", "not begun")
+    }
+    assert sum(r["members"] for r in rows) == expected.total() > 0
+    shares = [r["begun"] / r["members"] for r in rows]
+    assert shares == sorted(shares)
+    assert "Onboarding by group" in text
 
 
 def test_it_asks_nobody(shown: Shown) -> None:

@@ -32,7 +32,7 @@ def oddities(c: Connected) -> None:
     """Users as they occur in the wild: never signed in, no tags, a unicode name, upper case, a campaign, a score."""
     ids = [u["id"] for u in c.school.users() if u["role"]["name"] == "User" and not u["is_suspended"]]
     c.school.set(ids[0], tags=None, fields=[], first_name="", last_name="Zoë 李", email="Zoe.LI@School.Example")
-    c.school.set(ids[1], nps_score=9, created=1_700_000_000, utms={"fc_utm_source": "mail"})
+    c.school.set(ids[1], nps_score=9, nps_comment="well", created=1_700_000_000, utms={"fc_utm_source": "mail"})
     c.school.set(ids[2], email=c.school.get(ids[3])["email"])
     c.school.set(ids[4], role={"level": "wizard", "name": "Wizard"}, is_affiliate=True)
     c.school.set(ids[5], fields={"company": "Acme", "cf_department": "Sales", "bio": "x"})

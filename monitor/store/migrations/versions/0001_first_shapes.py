@@ -118,6 +118,7 @@ def upgrade() -> None:
         sa.Column("never_signed_in", sa.Boolean(), nullable=True),
         sa.Column("nps_score", sa.Integer(), nullable=True),
         sa.Column("utms", sa.String(), nullable=True),
+        sa.Column("nps_comment", sa.String(), nullable=True),
         sa.Column("last_active", sa.BigInteger(), nullable=True),
         sa.Column("raw_digest", sa.LargeBinary(), nullable=False),
         sa.Column("snapshot_id", sa.Integer(), nullable=False),
