@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,21 +53,24 @@ def test(
     if rule is None and fingerprint is None:
         _all(parts, fmt)
         return
-    found = _made_up(parts, rule, *described) if rule is not None else _recorded(parts, fingerprint or "")
-    _one(parts, found, fmt)
+    if rule is not None:
+        _one(parts, _made_up(parts, rule, *described), fmt, {})
+    else:
+        _one(parts, _recorded(parts, fingerprint or ""), fmt, _not_seen(parts))
 
 
 def _all(parts: Parts, fmt: Format) -> None:
-    rows = [_row(parts, f) for f in _open(parts)]
+    not_seen = _not_seen(parts)
+    rows = [_row(parts, f, not_seen) for f in _open(parts)]
     flat = [r | {"fingerprint": r["fingerprint"][:12], "routes": _taken(r)} for r in rows]
-    columns = ("severity", "title", "to", "routes", "held_back", "fingerprint", "source")
+    columns = ("severity", "title", "to", "routes", "held_back", "waits", "fingerprint", "source")
     show(
         flat if fmt is Format.TABLE else rows, fmt, columns, counted(len(rows), "finding"), "There is no open finding."
     )
 
 
-def _one(parts: Parts, found: Finding, fmt: Format) -> None:
-    row = _row(parts, found)
+def _one(parts: Parts, found: Finding, fmt: Format, not_seen: Mapping[str, str]) -> None:
+    row = _row(parts, found, not_seen)
     if fmt is not Format.TABLE:
         show([row], fmt, (), "")
         return
@@ -77,15 +80,19 @@ def _one(parts: Parts, found: Finding, fmt: Format) -> None:
     said.print(f"It goes to {clean(', '.join(row['to']) or 'nobody')}.")
     if row["held_back"]:
         said.print(f"But it is not sent now: {clean(row['held_back'])}.")
+    elif row["waits"]:
+        said.print(f"But {clean(row['waits'])}.")
 
 
-def _row(parts: Parts, found: Finding) -> dict[str, Any]:
+def _row(parts: Parts, found: Finding, not_seen: Mapping[str, str]) -> dict[str, Any]:
     from monitor.decide import route
+    from monitor.decide.unseen import waits
 
     steps = route.passage(found, parts.routes, parts.rules.by_id.get(found.rule))
     return {
         "fingerprint": found.fingerprint, "rule": found.rule, "severity": found.severity.value, "title": found.title,
         "source": found.source, "owner": found.owner, "to": _lanes(parts, found), "held_back": route.held_back(found),
+        "waits": waits(found, not_seen),
         "routes": [
             {"route": s.number, "takes": not s.why_not, "to": list(s.route.to),
              "why": list(s.why_not) or [_fitting(s.route)]}
@@ -157,6 +164,14 @@ def _recorded(parts: Parts, beginning: str) -> Finding:
     if len(found) > 1:
         raise ConfigError([f"fingerprint: {clean(beginning)} is the beginning of several; give more of it"])
     return found[0]
+
+
+def _not_seen(parts: Parts) -> dict[str, str]:
+    from monitor.line.timely import not_seen
+    from monitor.store.engine import reading
+
+    with reading(parts.engine) as connection:
+        return not_seen(connection)
 
 
 def _open(parts: Parts) -> list[Finding]:

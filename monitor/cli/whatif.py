@@ -25,11 +25,13 @@ from monitor.decide.reconcile import fingerprint
 from monitor.decide.replay import Replay, opened, time_to_fix
 from monitor.decide.rulediff import set_diff
 from monitor.decide.sight import because
+from monitor.decide.unseen import waits
 from monitor.domain.finding import EventKind, Finding, FindingStatus, Judgement
 from monitor.domain.observed import Subject
 from monitor.domain.rule import Rule, Verdict
 from monitor.errors import ConfigError
 from monitor.line.judging import completeness
+from monitor.line.timely import not_seen
 from monitor.report.sparks import sparks
 from monitor.store import findings as store
 from monitor.store import outbox, queries, rulesets
@@ -90,8 +92,11 @@ def _history(state: again.Recorded, rule: Rule, subject: Subject) -> list[dict[s
     with reading(state.engine) as connection:
         found = store.load(connection, store.FINDINGS.c.fingerprint == mark)
         untold = store.never_told(connection, [f.id for f in found if f.id is not None])
+        hidden = not_seen(connection)
     return [
-        present.finding(f) | {"why_sent": route.told(f, in_silence=f.id in untold), "messages": _messages(state, f)}
+        present.finding(f)
+        | {"why_sent": route.told(f, in_silence=f.id in untold), "messages": _messages(state, f)}
+        | {"waits": None if f.status is FindingStatus.RESOLVED else waits(f, hidden)}
         for f in found
     ]
 
@@ -130,6 +135,8 @@ def print_explained(row: dict[str, Any]) -> None:
         for message in found["messages"]:
             out.print(f"      {clean(message['receiver'])}: {message['reason']}, {message['status']}"
                       f" {_short(message['sent_at'] or '') or clean(message['error'] or '')}")  # fmt: skip
+        if found["waits"]:
+            out.print(f"      {clean(found['waits'])}", soft_wrap=True)
     if not row["history"]:
         out.print("  no finding was ever opened, so nothing was sent")
 

@@ -20,6 +20,7 @@ from monitor.domain.rule import Rule, Severity, Verdict
 
 SLOWEST = timedelta(days=30)  # between reminders, however old a finding is
 NEVER = timedelta(days=366)
+SEEN_AGAIN = timedelta(minutes=15)  # how soon what waits for a source to be seen is looked at anew
 
 
 class Tempo(NamedTuple):
@@ -45,7 +46,10 @@ class Look(NamedTuple):
     wakes_at: datetime
 
 
-def look(found: Finding, rule: Rule | None, routes: Sequence[Route], tempo: Tempo, now: datetime) -> Look:
+def look(
+    found: Finding, rule: Rule | None, routes: Sequence[Route], tempo: Tempo, now: datetime, *, unseen: bool = False
+) -> Look:
+    """`unseen`: its source is not; what is due waits for that."""
     told_at = found.told_at or found.opened_at
     if quiet(found):
         return Look((), now + NEVER)
@@ -54,6 +58,8 @@ def look(found: Finding, rule: Rule | None, routes: Sequence[Route], tempo: Temp
     last = [s for s in passed if s.kind is not EventKind.ESCALATED][-1:]
     escalated = [s for s in passed if s.kind is EventKind.ESCALATED]
     events = tuple(Event(s.kind, found, s.detail, to=s.to) for s in (*last, *escalated))
+    if unseen and events:
+        return Look((), now + SEEN_AGAIN)
     return Look(events, next((s.at for s in steps if s.at > now), now + NEVER))
 
 

@@ -6,16 +6,19 @@ said once, however many processes ask and whenever one of them was stopped.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+
+from sqlalchemy import Connection
 
 from monitor.decide import route
 from monitor.decide.address import addressed
 from monitor.decide.deadlines import Look, look
+from monitor.decide.unseen import unseen, waits
 from monitor.domain.finding import Finding
 from monitor.line import quiet
 from monitor.line.parts import Parts
-from monitor.store import findings, outbox
+from monitor.store import findings, outbox, queries
 from monitor.store.engine import reading, writing
 
 
@@ -28,7 +31,7 @@ def tick(parts: Parts, *, anew: bool = False) -> None:
             return
     with writing(parts.engine) as connection:
         waking = findings.waking(connection, None if anew else now)
-        looks = _looks(parts, waking, now)
+        looks = _looks(parts, waking, not_seen(connection), now)
         events = [event for each in looks for event in each.events]
         findings.move_all(connection, events, now)
         findings.sleep(connection, ((f.id or 0, each.wakes_at) for f, each in zip(waking, looks, strict=True)))
@@ -38,6 +41,13 @@ def tick(parts: Parts, *, anew: bool = False) -> None:
         outbox.put(connection, [(note, marks.get(mark or "")) for note, mark in said], None)
 
 
-def _looks(parts: Parts, found: Sequence[Finding], now: datetime) -> list[Look]:
+def not_seen(connection: Connection) -> dict[str, str]:
+    """Sources that are not seen now, and why, as it is recorded."""
+    return unseen(findings.about_sources(connection), queries.outcomes(connection))
+
+
+def _looks(parts: Parts, found: Sequence[Finding], hidden: Mapping[str, str], now: datetime) -> list[Look]:
     rules = parts.rules.by_id
-    return [look(f, rules.get(f.rule), parts.routes, parts.tempo, now) for f in found]
+    return [
+        look(f, rules.get(f.rule), parts.routes, parts.tempo, now, unseen=waits(f, hidden) is not None) for f in found
+    ]

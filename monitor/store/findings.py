@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from monitor.domain.finding import Event, EventKind, Evidence, Finding, FindingStatus, Resolution
-from monitor.domain.observed import Subject
+from monitor.domain.observed import Kind, Subject
 from monitor.domain.rule import Severity, Verdict
 from monitor.store import ledger
 from monitor.store.staging import json_text
@@ -97,6 +97,11 @@ def never_told(connection: Connection, finding_ids: Iterable[int]) -> frozenset[
 def unresolved(connection: Connection, source_id: int | None = None) -> list[Finding]:
     of_source = [] if source_id is None else [FINDINGS.c.source_id == source_id]
     return load(connection, FINDINGS.c.status != FindingStatus.RESOLVED.value, *of_source)
+
+
+def about_sources(connection: Connection) -> list[Finding]:
+    """What is unresolved about sources as such."""
+    return load(connection, FINDINGS.c.subject_kind == Kind.SOURCE.value, FINDINGS.c.status != "resolved")
 
 
 _UNRESOLVED = text("status <> 'resolved'")  # as the partial index says it, or the planner does not take that

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, func, select
 
 from monitor.domain.change import Seen
 from monitor.domain.reading import Sizes
@@ -71,6 +71,15 @@ def last_outcome(engine: Engine, source_id: int, lane: str = "full") -> str | No
             .order_by(SNAPSHOTS.c.id.desc())
             .limit(1)
         ).scalar()
+
+
+def outcomes(connection: Connection) -> dict[str, str]:
+    """How the last poll of each source ended that had one."""
+    last = (
+        select(SNAPSHOTS.c.outcome).where(SNAPSHOTS.c.source_id == SOURCES.c.id, SNAPSHOTS.c.lane == "full")
+        .order_by(SNAPSHOTS.c.id.desc()).limit(1).scalar_subquery()
+    )  # fmt: skip
+    return {name: outcome for name, outcome in connection.execute(select(SOURCES.c.name, last)) if outcome}
 
 
 def last_sight(engine: Engine, source_id: int, at: datetime) -> datetime | None:

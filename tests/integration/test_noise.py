@@ -13,8 +13,12 @@ import pytest
 from monitor.decide.parse import parse_set
 from monitor.domain.message import Manner, Route
 from monitor.domain.observed import Activity
+from monitor.domain.reading import Outcome
 from monitor.domain.rule import Severity
+from monitor.line import timely
 from monitor.line.parts import RuleSet
+from monitor.store.engine import reading
+from tests.integration.test_blindness import EVERYTHING
 from tests.integration.test_quarantine import account
 from tests.peers.little import Bench
 from tests.peers.watch import START
@@ -82,3 +86,41 @@ def test_many_become_graver_at_once(bench: Bench) -> None:
     judge_by(bench, severity=Severity.CRITICAL)
     bench.poll()
     assert said(bench) == [("desk", "storm"), ("on-call", "storm")]
+
+
+def go_blind(bench: Bench, days: int) -> None:
+    """Every poll fails until `source-blind` is open, and then nobody mends it for some days."""
+    for _ in range(6):
+        bench.poll(*EVERYTHING, hidden=set(bench.school.accounts), outcome=Outcome.FAILED)
+    for _ in range(days):
+        bench.clock.ahead(days=1)
+        timely.tick(bench.parts)
+
+
+def test_while_the_source_is_blind_its_findings_wait(bench: Bench) -> None:
+    """What was due meanwhile is told as its newest step when the source is seen again; of the blindness all is told."""
+    wrong(bench, "u1")
+    bench.poll()
+    go_blind(bench, days=9)
+    assert said(bench) == [("desk", "opened")]
+    assert [reason for _, reason in said(bench, "source-blind")][:3] == ["opened", "overdue", "reminder"]
+    with reading(bench.engine) as connection:
+        (why,) = timely.not_seen(connection).values()
+    assert "source-blind is open since" in why
+    bench.poll()
+    for _ in range(4):
+        timely.tick(bench.parts)
+        bench.clock.ahead(minutes=15)
+    assert said(bench) == [("desk", "opened"), ("desk", "reminder")]
+
+
+def test_what_was_mended_meanwhile_is_never_overdue(bench: Bench) -> None:
+    """Only its end is told."""
+    wrong(bench, "u1")
+    bench.poll()
+    go_blind(bench, days=9)
+    wrong(bench)
+    bench.poll()
+    bench.clock.ahead(minutes=15)
+    timely.tick(bench.parts)
+    assert said(bench) == [("desk", "opened"), ("desk", "resolved")]

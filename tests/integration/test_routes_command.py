@@ -123,10 +123,22 @@ def test_a_person_reads_it_as_a_table(cli: Cli) -> None:
     assert "It goes to desk, owners eve@example.com in its digest." in out
 
 
+def test_what_waits_for_a_source_to_be_seen(recorded: Cli, tmp_path: Path) -> None:
+    """It goes where it goes; what time alone brings does not, and the command says why."""
+    engine = wiring.database(load(tmp_path / "config.toml"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE snapshots SET outcome = 'failed'")
+    engine.dispose()
+    assert "its last poll failed" in row(recorded)["waits"]
+    _, out, _ = recorded("f0f0f0f0")
+    assert "But reminders, deadlines and escalation wait until" in out
+
+
 def test_a_finding_that_there_is_and_all_of_them(recorded: Cli) -> None:
     """One by the beginning of its fingerprint; without one, each open finding in a row."""
     assert row(recorded, "f0f0f0f0")["to"] == ["desk", "out"]  # its owner has no address
     assert row(recorded)["fingerprint"] == "f0f0f0f0f0f0"
+    assert row(recorded)["waits"] is None
     code, out, _ = recorded()
     assert (code, "1 finding" in out, "desk, out" in out) == (0, True, True)
 

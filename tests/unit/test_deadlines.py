@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.decide import deadlines
-from monitor.decide.deadlines import SLOWEST, Tempo, look
+from monitor.decide.deadlines import SEEN_AGAIN, SLOWEST, Tempo, look
 from monitor.decide.hours import later, opening
+from monitor.decide.unseen import unseen, waits
 from monitor.domain.company import BusinessHours
 from monitor.domain.finding import Event, EventKind, Finding, FindingStatus
 from monitor.domain.message import Escalation, Route
@@ -102,6 +103,39 @@ def test_nobody_acknowledges_it() -> None:
 def test_what_nobody_is_to_hear_of_is_not_reminded_of(moved: dict[str, Any]) -> None:
     """Exempt, draft, silenced or over: its next event says so, and not the clock."""
     assert list(through(replace(FOUND, **moved), every(DAY, 40 * DAY), routes=ROUTES)) == []
+
+
+def test_while_the_source_is_not_seen_all_of_it_waits() -> None:
+    """However long that is; then the newest step is told, not what was held back, and the next one in its time."""
+    for tick in every(DAY / 4, 13 * DAY):
+        seen = look(FOUND, RULE, (), ALWAYS, NOW + tick, unseen=True)
+        assert seen.events == ()
+        assert seen.wakes_at <= NOW + max(tick, 5 * DAY) + SEEN_AGAIN
+    (told,) = look(FOUND, RULE, (), ALWAYS, NOW + 13 * DAY).events
+    assert told.kind is EventKind.REMINDED
+
+
+ABOUT_IT = replace(FOUND, rule="source-blind", subject=Subject("source", "school"))
+SEEN = [
+    ("whole", [], {"school": "complete"}, None),
+    ("partly", [], {"school": "partial"}, None),
+    ("failed", [], {"school": "failed"}, "its last poll failed"),
+    ("doubted", [], {"school": "quarantined"}, "its last poll is quarantined"),
+    ("another one", [replace(ABOUT_IT, source="other")], {"school": "complete", "other": "failed"}, None),
+    ("blind", [ABOUT_IT], {"school": "partial"}, "source-blind is open since 2026-03-02 10:00 UTC"),
+    ("refused", [replace(ABOUT_IT, rule="source-needs-reauth")], {}, "source-needs-reauth is open since"),
+    ("over", [replace(ABOUT_IT, status=FindingStatus.RESOLVED)], {}, None),
+    ("other trouble", [replace(ABOUT_IT, rule="clock-skew")], {}, None),
+]
+
+
+@pytest.mark.parametrize(("found", "outcomes", "why"), [s[1:] for s in SEEN], ids=[s[0] for s in SEEN])
+def test_whether_a_source_is_seen(found: list[Finding], outcomes: dict[str, str], why: str | None) -> None:
+    """By its last poll and by what is open about it; what is said of the source itself never waits."""
+    hidden = unseen(found, outcomes)
+    said = waits(FOUND, hidden)
+    assert (said is None) if why is None else (said is not None and why in said)
+    assert waits(ABOUT_IT, hidden) is None
 
 
 def test_after_a_silence_people_have_their_time_anew() -> None:
