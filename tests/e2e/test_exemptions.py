@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 from monitor import wiring
@@ -31,7 +31,7 @@ rule = "is-an-*"
 subject = "{email}"
 reason = "Hands over the school"
 approved_by = "head@example.com"
-expires = 2026-03-10
+expires = {soon}
 ticket = "IT-12"
 
 [[exemptions]]
@@ -39,38 +39,41 @@ rule = ["is-an-admin"]
 match = ['account.id != "{id}"']
 reason = "All others"
 approved_by = "head@example.com"
-expires = 2027-02-01
+expires = {far}
 
 [[exemptions]]
 rule = "is-an-admin"
 subject = "nobody@example.com"
 reason = "Has left"
 approved_by = "head@example.com"
-expires = 2026-12-31
+expires = {far}
 """
 
 
 def test_an_exemption_is_warned_of_once_and_ends_with_its_day(tmp_path: Path) -> None:
-    """In the time zone of the config: 10 March ends in Berlin at 23:00 UTC."""
-    config = 'time_zone = "Europe/Berlin"\nexemption_warning = "5d"\n' + CONFIG
+    """In the time zone of the config: a day ends in Lagos at 23:00 UTC, all the year round."""
+    config = 'time_zone = "Africa/Lagos"\nexemption_warning = "5d"\n' + CONFIG
+    began = datetime.combine(SystemClock().now().date() - timedelta(days=12), time(9), UTC)  # what is listed is by now
+    soon, far = (began.date() + timedelta(days=n) for n in (9, 330))
     with watched(tmp_path, users=SMALLEST, config=config) as (_, _, watch):
+        watch.clock.ahead(seconds=(began - watch.clock.now()).total_seconds())
         rules = tmp_path / "rules"
         rules.mkdir()
         (rules / "is-an-admin.toml").write_text(RULE, encoding="utf-8")
         watch.poll()
         first, *others = (f["subject"] for f in watch.findings())
-        shared = SHARED.format(id=first["id"], email=first["email"])
+        shared = SHARED.format(id=first["id"], email=first["email"], soon=soon, far=far)
         (rules / "exemptions.toml").write_text(shared, encoding="utf-8")
         watch.poll()
         assert {f["verdict"] for f in watch.findings()} == {"exempt"}
         assert sorted(m["reason"] for m in watch.messages()) == ["baseline"]
-        watch.clock.ahead(days=5)  # 6 March
+        watch.clock.ahead(days=5)  # four days before its last one
         for _ in range(3):
             watch.poll()
             watch.clock.ahead(hours=1)
         (warning,) = (m for m in watch.messages() if m["reason"] == "exemption_ending")
         assert sorted(m["reason"] for m in watch.messages()) == ["baseline", "exemption_ending"]
-        assert warning["title"] == f"The exemption of {first['email']} ends on 2026-03-10"
+        assert warning["title"] == f"The exemption of {first['email']} ends on {soon}"
         assert "rules/exemptions.toml:3" in warning["content"]["what_to_do"]
         assert "ticket: IT-12" in warning["content"]["detail"]
         watch.clock.ahead(days=4, hours=10, minutes=59)  # 22:59 UTC of the last day
@@ -90,7 +93,7 @@ def test_an_exemption_is_warned_of_once_and_ends_with_its_day(tmp_path: Path) ->
         }  # fmt: skip
         assert rows["All others"]["mutes"][0]["rule"] == "is-an-admin"
         assert {m["subject"]["id"] for m in rows["All others"]["mutes"]} == {who["id"] for who in others}
-        assert rows["Hands over the school"]["ends"] == "2026-03-10T23:00:00Z"
+        assert rows["Hands over the school"]["ends"] == f"{soon}T23:00:00Z"
         assert "unused" in watch.command("exemptions").stdout
 
 
