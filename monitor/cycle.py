@@ -32,6 +32,7 @@ from monitor.domain.reading import (
 from monitor.domain.snapshot import Snapshot
 from monitor.errors import SourceError
 from monitor.line import keeping, quiet
+from monitor.line.damping import told_damped
 from monitor.line.doubt import Acceptance, Doubt, decided, quarantine
 from monitor.line.finding import find
 from monitor.line.judging import Judged, judge_all, remembered
@@ -170,7 +171,8 @@ def _concluded(parts: Parts, watched: Watched, staging: Staging, acceptance: Acc
     judged = judge_all(parts, watched, staging, settled, snapshot)
     parts.at("judge")
     found, muted_by = find(parts, watched, staging, settled, snapshot, judged), quiet.now_in_force(parts, staging.now)
-    events = tuple(silences.told_silenced(found, muted_by, parts.rules.by_id))
+    silenced = silences.told_silenced(found, muted_by, parts.rules.by_id)
+    events = tuple(told_damped(parts, silenced, staging.now))
     parts.at("findings")
     told = tell(parts, watched, staging, snapshot, events, judged, doubt)
     notes = list(addressed(told, parts.manners, parts.zone))

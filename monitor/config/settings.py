@@ -70,6 +70,8 @@ class Config(BaseSettings):
     time_zone: str = "UTC"
     log: Literal["text", "json"] = "text"
     storm_limit: Annotated[Int, Field(ge=1)] = 25
+    flapping: Annotated[Int, Field(ge=0)] = 3
+    flapping_window: Annotated[Duration, Field(gt=timedelta())] = timedelta(days=7)
     exemption_warning: Duration = timedelta(days=14)
     silence_warning: Duration = timedelta(hours=1)
     due_soon: list[Annotated[Int, Field(ge=1, le=99)]] = [50, 80]

@@ -15,7 +15,7 @@ from monitor.domain.message import Manner, Notification, Reason
 _ADDRESS = re.compile(r"[^@\s<>,;:\"]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+")
 _COLLECTED = (
     Reason.OPENED, Reason.REOPENED, Reason.RESOLVED, Reason.SILENCE_ENDED, Reason.DUE_SOON, Reason.OVERDUE,
-    Reason.REMINDER, Reason.SEVERITY_RAISED, Reason.CHANGES,
+    Reason.REMINDER, Reason.SEVERITY_RAISED, Reason.FLAPPING, Reason.CHANGES,
 )  # fmt: skip
 
 

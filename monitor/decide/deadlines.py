@@ -78,6 +78,9 @@ def _waiting(found: Finding, steps: Iterator[Step], tempo: Tempo) -> Iterator[St
 
 def _steps(found: Finding, rule: Rule | None, routes: Sequence[Route], tempo: Tempo, now: datetime) -> Iterator[Step]:
     open_yet = found.status is FindingStatus.OPEN
+    if open_yet and found.calm_at is not None:
+        said = f"reminder: open since {found.opened_at:%Y-%m-%d %H:%M} UTC, and no longer flapping"
+        yield Step(found.calm_at, EventKind.REMINDED, said)
     if found.due_at is not None:
         yield from _due(found.due_at, rule.fix_within if rule else None, tempo)
     if found.due_at is not None or open_yet:

@@ -27,6 +27,7 @@ IDS = uuid.UUID("6d1f9c0e-4f8e-4f0b-9d43-1c1d35d0a7ce")  # ours: ids are derived
 _AT_ONCE = {
     Reason.SILENCE_ENDED: "no longer silenced", Reason.DUE_SOON: "due soon", Reason.REMINDER: "still open",
     Reason.ESCALATED: "not acknowledged in time", Reason.SEVERITY_RAISED: "raised in severity",
+    Reason.FLAPPING: "flapping",
 }  # fmt: skip
 # Steps that are no news of the subject: why they are told, if they are; the message says what happened.
 WHY_NOW = {
@@ -108,8 +109,8 @@ def of_events(
         if _kind(event, reason) in storms:
             continue
         content: dict[str, Any] = {"finding": present.told(found, rules.get(found.rule))}
-        if event.kind in WHY_NOW:
-            content["happened"] = happened(event)
+        if event.kind in WHY_NOW or reason is Reason.FLAPPING:
+            content["happened"] = event.flapping or happened(event)
         key = f"finding:{found.fingerprint}:{present.rfc3339(found.opened_at)}:{present.rfc3339(now)}"
         for receiver in hearers(event, routes, rules):
             yield notification(receiver, reason, key, found.title, found.source, now, content), found.fingerprint
@@ -168,6 +169,8 @@ def why(event: Event, reopened: frozenset[str]) -> Reason | None:
     found = event.finding
     if found.draft or (found.baseline and event.kind is EventKind.OPENED):
         return None
+    if found.calm_at is not None and event.kind in (EventKind.OPENED, EventKind.RESOLVED):
+        return None
     if event.kind is EventKind.RESOLVED:
         return None if event.was is Verdict.EXEMPT else Reason.RESOLVED
     return _why_it_holds(event, reopened) if found.silenced_until is None else None
@@ -178,7 +181,8 @@ def _why_it_holds(event: Event, reopened: frozenset[str]) -> Reason | None:
     if event.kind in WHY_NOW:
         return None if found.verdict is Verdict.EXEMPT else WHY_NOW[event.kind]
     if event.kind is EventKind.OPENED and found.verdict is Verdict.FINDING:
-        return Reason.REOPENED if found.fingerprint in reopened else Reason.OPENED
+        again = Reason.FLAPPING if event.flapping else Reason.REOPENED
+        return again if found.fingerprint in reopened else Reason.OPENED
     if event.kind is EventKind.EDITED and event.detail == ACTIVATED:
         return Reason.OPENED
     if event.kind is EventKind.VERDICT and event.was is Verdict.EXEMPT and found.verdict is Verdict.FINDING:
@@ -244,10 +248,12 @@ def held_back(found: Finding) -> str | None:
 
 
 def told(found: Finding, *, in_silence: bool = False) -> str:
-    """Whether a finding was told, and if not, why: in words. `in_silence`: it was silenced from its beginning on."""
+    """Whether a finding was told, and if not, why: in words. `in_silence`: nothing was said as it began."""
     held = held_back(found if in_silence else replace(found, silenced_until=None))
     if held is not None:
         return f"not told: {held}"
+    if in_silence and found.silenced_until is None:
+        return "not told when it opened: it was flapping"
     return "told in the baseline message" if found.baseline else "told when it opened"
 
 

@@ -68,7 +68,7 @@ def thread(notification: Notification, domain: str) -> str | None:
 
 def _first(notification: Notification) -> bool:
     content = notification.content
-    return notification.reason is Reason.OPENED or (
+    return notification.reason in (Reason.OPENED, Reason.FLAPPING) or (
         notification.reason is Reason.REOPENED and content["finding"]["opened_at"] == content["at"]
     )
 

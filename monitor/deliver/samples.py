@@ -205,6 +205,10 @@ _CONTENTS: dict[Reason, Callable[[], dict[str, Any]]] = {
     Reason.OVERDUE: _timely("overdue since 2026-11-24 02:10 UTC"),
     Reason.REMINDER: _timely("reminder: overdue since 2026-11-23 02:10 UTC"),
     Reason.ESCALATED: _timely("nobody has acknowledged it since 2026-11-24 02:10 UTC: it goes to on-call as well"),
+    Reason.FLAPPING: _timely(
+        "flapping: opened 4 times in 7 days; from now on it is recorded, and told again when it has been as it is for "
+        "7 days"
+    ),
     Reason.SEVERITY_RAISED: _timely("severity raised from medium to high"),
     Reason.SILENCE_ENDING: _silence,
     Reason.EXEMPTION_ENDING: _exemption,

@@ -83,6 +83,7 @@ class Finding:
     id: int | None = None
     asked_at: datetime | None = None  # when people were asked to do something about it, most lately
     told_at: datetime | None = None  # when anything was said of it because of that, or because of time
+    calm_at: datetime | None = None  # its opening or end was not told, for it flaps: when it is after all
 
 
 class EventKind(StrEnum):
@@ -117,6 +118,7 @@ class Event(NamedTuple):
     was: Verdict | None = None  # the verdict before, when that moved
     by: str | None = None
     to: tuple[str, ...] = ()  # receivers that hear of it, instead of those of the routes
+    flapping: str = ""  # what is said of an opening that was one too many
 
     @property
     def asks(self) -> bool:

@@ -31,15 +31,16 @@ class Reason(StrEnum):
     DUE_SOON = "due_soon"  # half of the time to fix it is over, or most of it
     OVERDUE = "overdue"
     REMINDER = "reminder"
-    SEVERITY_RAISED = "severity_raised"  # its rule was edited: it is graver than what was told
     ESCALATED = "escalated"  # nobody acknowledged it in time: another receiver hears of it, too
     EXEMPTION_ENDING = "exemption_ending"  # whom it lets be is told again from its end on
+    SEVERITY_RAISED = "severity_raised"  # its rule was edited: it is graver than what was told
+    FLAPPING = "flapping"  # it opened once more, too often to be told each time from now on
 
 
 # Reasons of messages about one finding.
 ABOUT_A_FINDING = (
     Reason.OPENED, Reason.REOPENED, Reason.RESOLVED, Reason.UPDATED, Reason.SILENCE_ENDED, Reason.DUE_SOON,
-    Reason.OVERDUE, Reason.REMINDER, Reason.ESCALATED, Reason.SEVERITY_RAISED,
+    Reason.OVERDUE, Reason.REMINDER, Reason.ESCALATED, Reason.SEVERITY_RAISED, Reason.FLAPPING,
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from monitor.decide.deadlines import USUAL_TEMPO, Tempo
+from monitor.decide.flapping import Limit as Flapping
 from monitor.decide.match import Matching
 from monitor.domain.act import Inbox
 from monitor.domain.limits import Limit
@@ -97,6 +98,7 @@ class Parts:
     # by source: ids of accounts that an authority says have ended, so that their end is no reason for doubt
     corroborated: Callable[[str], Collection[str]] = lambda _source: ()
     storm_limit: int | None = None  # findings of one rule that are told one by one in one cycle
+    flapping: Flapping | None = None  # how often a finding may open until that is no longer told each time
     exemption_warning: timedelta = timedelta(days=14)
     silence_warning: timedelta = timedelta(hours=1)
     tempo: Tempo = USUAL_TEMPO  # when what only time brings is told

@@ -15,7 +15,7 @@ from monitor.decide import route
 from monitor.decide.address import addressed
 from monitor.decide.deadlines import Look, look
 from monitor.decide.unseen import unseen, waits
-from monitor.domain.finding import Finding
+from monitor.domain.finding import Event, EventKind, Finding
 from monitor.line import quiet
 from monitor.line.parts import Parts
 from monitor.store import findings, outbox, queries
@@ -27,7 +27,7 @@ def tick(parts: Parts, *, anew: bool = False) -> None:
     quiet.tick(parts)
     now = parts.clock.now()
     with reading(parts.engine) as connection:
-        if not anew and not findings.anything_wakes(connection, now):
+        if not (anew or findings.anything_wakes(connection, now) or findings.anything_calm(connection, now)):
             return
     with writing(parts.engine) as connection:
         waking = findings.waking(connection, None if anew else now)
@@ -35,10 +35,19 @@ def tick(parts: Parts, *, anew: bool = False) -> None:
         events = [event for each in looks for event in each.events]
         findings.move_all(connection, events, now)
         findings.sleep(connection, ((f.id or 0, each.wakes_at) for f, each in zip(waking, looks, strict=True)))
+        events += _calm(connection, parts, now)
         notes = route.of_events(events, parts.rules.by_id, parts.routes, frozenset(), now, parts.storm_limit)
         marks = {e.finding.fingerprint: e.finding.id for e in events}
         said = addressed(notes, parts.manners, parts.zone)
         outbox.put(connection, [(note, marks.get(mark or "")) for note, mark in said], None)
+
+
+def _calm(connection: Connection, parts: Parts, now: datetime) -> list[Event]:
+    """Ends that were recorded and not told, since their findings came and went, and which are true by now."""
+    over = findings.take_calm(connection, now)
+    heard = outbox.living(connection, (f.id for f in over if f.id is not None), parts.manners)
+    events = (Event(EventKind.RESOLVED, f) for f in over)
+    return [route.to_all_who_heard(e, heard, parts.routes, parts.rules.by_id) for e in events]
 
 
 def not_seen(connection: Connection) -> dict[str, str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, text, update
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from monitor.domain.finding import Event, EventKind, Evidence, Finding, FindingStatus, Resolution
@@ -53,6 +54,38 @@ def seen_before(connection: Connection, fingerprints: Iterable[str]) -> frozense
         query = select(FINDINGS.c.fingerprint).where(FINDINGS.c.fingerprint.in_(wanted[i : i + 500]))
         found |= {r[0] for r in connection.execute(query)}
     return frozenset(found)
+
+
+def episodes(connection: Connection, fingerprints: Iterable[str]) -> dict[str, list[tuple[datetime, datetime | None]]]:
+    """By fingerprint, when each finding of it opened and ended, the first one first. Without drafts, and without what
+    is exempt or silenced: nobody was told of those.
+    """
+    found: dict[str, list[tuple[datetime, datetime | None]]] = {}
+    wanted, of = list(fingerprints), FINDINGS.c
+    told = (of.draft.is_(False), of.exempt_until.is_(None), of.silenced_until.is_(None))
+    for i in range(0, len(wanted), 500):
+        query = select(of.fingerprint, of.opened_at, of.resolved_at).order_by(of.id)
+        for mark, opened, ended in connection.execute(query.where(of.fingerprint.in_(wanted[i : i + 500]), *told)):
+            found.setdefault(mark, []).append((opened, ended))
+    return found
+
+
+def _calm(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return FINDINGS.c.calm_at <= now, FINDINGS.c.status == FindingStatus.RESOLVED.value
+
+
+def anything_calm(connection: Connection, now: datetime) -> bool:
+    return connection.execute(select(FINDINGS.c.id).where(*_calm(now)).limit(1)).first() is not None
+
+
+def take_calm(connection: Connection, now: datetime) -> list[Finding]:
+    """Those whose end was not told, since they came and went, and which have not come back: each once."""
+    later = FINDINGS.alias()
+    back = exists().where(later.c.fingerprint == FINDINGS.c.fingerprint, later.c.id > FINDINGS.c.id)
+    by_hand = FINDINGS.c.resolution.in_([Resolution.ACKNOWLEDGED.value, Resolution.FALSE_ALARM.value])
+    found = load(connection, *_calm(now), ~back, ~by_hand)
+    connection.execute(update(FINDINGS).where(*_calm(now)).values(calm_at=None))
+    return [replace(f, calm_at=None) for f in found]
 
 
 def apply(
@@ -188,7 +221,7 @@ _MOVES: dict[EventKind, tuple[str, ...]] = {
     EventKind.EDITED: _JUDGED,
     EventKind.SEVERITY_RAISED: _JUDGED,
     EventKind.SEVERITY_LOWERED: _JUDGED,
-    EventKind.RESOLVED: (*_CLOSED, "verdict"),
+    EventKind.RESOLVED: (*_CLOSED, "verdict", "calm_at"),
     EventKind.ACKNOWLEDGED: (*_CLOSED, "acknowledged_at", "acknowledged_by"),
     EventKind.FALSE_ALARM: _CLOSED,
     EventKind.ASSIGNED: ("assigned_to",),
@@ -242,6 +275,7 @@ def _row(found: Finding) -> dict[str, Any]:
         "draft": found.draft,
         "asked_at": found.asked_at or found.opened_at,
         "told_at": found.told_at or found.opened_at,
+        "calm_at": found.calm_at,
     }
 
 
@@ -282,5 +316,6 @@ def _finding(row: Any) -> Finding:
         draft=row["draft"],
         asked_at=row["asked_at"],
         told_at=row["told_at"],
+        calm_at=row["calm_at"],
         tags=tuple(row["tags"]),
     )

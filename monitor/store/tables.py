@@ -345,6 +345,7 @@ class FindingRow(SQLModel, table=True):
         Index("ix_findings_source", "source_id", "status"),
         Index("ix_findings_waking", "wakes_at", **where(text("status <> 'resolved'"))),
         Index("ix_findings_subject", "source_id", "subject_kind", "subject_id"),
+        Index("ix_findings_calm", "calm_at", **where(text("calm_at IS NOT NULL"))),
     )
     id: int | None = Field(default=None, primary_key=True)
     fingerprint: str
@@ -379,6 +380,7 @@ class FindingRow(SQLModel, table=True):
     draft: bool = False
     asked_at: datetime | None = at(null=True)
     told_at: datetime | None = at(null=True)
+    calm_at: datetime | None = at(null=True)  # when an opening or end that flapped is told, if nothing moves till then
     wakes_at: datetime | None = at(null=True)  # when time alone brings the next thing; null: nobody has looked since
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from monitor.config import Config, RouteConfig, SlackReceiver
 from monitor.decide import drift, settings
 from monitor.decide.deadlines import Tempo
+from monitor.decide.flapping import Limit as Flapping
 from monitor.decide.parse import parse_set, set_digest
 from monitor.decide.timeline import run_tests
 from monitor.deliver.render import Renderer
@@ -220,6 +221,7 @@ def parts(
         inboxes=() if unread else inboxes(config, clock),
         zone=config.zone,
         storm_limit=config.storm_limit,
+        flapping=Flapping(config.flapping, config.flapping_window) if config.flapping else None,
         exemption_warning=config.exemption_warning,
         silence_warning=config.silence_warning,
         tempo=tempo(config),

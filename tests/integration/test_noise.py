@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from monitor.decide.deadlines import Tempo
+from monitor.decide.flapping import Limit
 from monitor.decide.parse import parse_set
 from monitor.domain.message import Manner, Route
 from monitor.domain.observed import Activity
@@ -124,3 +126,65 @@ def test_what_was_mended_meanwhile_is_never_overdue(bench: Bench) -> None:
     bench.clock.ahead(minutes=15)
     timely.tick(bench.parts)
     assert said(bench) == [("desk", "opened"), ("desk", "resolved")]
+
+
+def comes_and_goes(bench: Bench, *who: str, times: int) -> None:
+    bench.parts = replace(bench.parts, flapping=Limit(2, timedelta(days=7)))
+    for _ in range(times):
+        wrong(bench, *who)
+        bench.poll()
+        wrong(bench)
+        bench.poll()
+
+
+def pass_by(bench: Bench, days: int) -> None:
+    for _ in range(days):
+        bench.clock.ahead(days=1)
+        timely.tick(bench.parts)
+
+
+FLAPPED = ["opened", "resolved", "reopened", "resolved", "flapping"]
+
+
+def test_what_comes_and_goes_is_told_once_and_when_it_is_calm(bench: Bench) -> None:
+    """Its end is told after a week in which nothing moved, once; then it is a finding like any other."""
+    comes_and_goes(bench, "u1", times=5)
+    assert [reason for _, reason in said(bench)] == FLAPPED
+    assert bench.rows(
+        "SELECT count(*) FROM ledger WHERE kind = 'finding.opened' AND body LIKE '%not told: opened%'"
+    ) == [(2,)]
+    pass_by(bench, days=6)
+    assert [reason for _, reason in said(bench)] == FLAPPED
+    pass_by(bench, days=3)
+    assert [reason for _, reason in said(bench)] == [*FLAPPED, "resolved"]
+    wrong(bench, "u1")
+    bench.poll()
+    assert [reason for _, reason in said(bench)] == [*FLAPPED, "resolved", "reopened"]
+    assert bench.rows("SELECT id FROM findings WHERE calm_at IS NOT NULL AND status = 'resolved'") == []
+
+
+def test_what_flapped_and_stays_open_is_told_when_it_is_calm(bench: Bench) -> None:
+    """Also where nothing else would remind of it."""
+    judge_by(bench, fix_within=None)
+    bench.parts = replace(bench.parts, tempo=Tempo(remind=timedelta()))
+    comes_and_goes(bench, "u1", times=3)
+    wrong(bench, "u1")
+    bench.poll()
+    pass_by(bench, days=6)
+    assert [reason for _, reason in said(bench)] == FLAPPED
+    pass_by(bench, days=9)
+    assert [reason for _, reason in said(bench)] == [*FLAPPED, "reminder"]
+    wrong(bench)
+    bench.poll()
+    assert [reason for _, reason in said(bench)] == [*FLAPPED, "reminder", "resolved"]
+
+
+def test_what_came_back_is_not_told_to_be_over(bench: Bench) -> None:
+    """An end that was not told is no news any more when the finding is open again."""
+    comes_and_goes(bench, "u1", times=3)
+    bench.clock.ahead(days=6)
+    wrong(bench, "u1")
+    bench.poll()
+    pass_by(bench, days=5)
+    assert [reason for _, reason in said(bench)][:5] == FLAPPED
+    assert "resolved" not in [reason for _, reason in said(bench)][5:]

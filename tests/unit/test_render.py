@@ -39,7 +39,8 @@ HEADERS = [
     "Auto-Submitted", "Content-Type", "Date", "From", "List-Id", "MIME-Version", "Message-ID", "Subject", "To",
     "X-Auto-Response-Suppress",
 ]  # fmt: skip
-LATER = [r for r in ABOUT_A_FINDING if r not in (Reason.OPENED, Reason.REOPENED)]  # these answer an earlier mail
+FIRST = (Reason.OPENED, Reason.REOPENED, Reason.FLAPPING)
+LATER = [r for r in ABOUT_A_FINDING if r not in FIRST]  # these answer an earlier mail
 
 
 def hostile(reason: Reason, text: str) -> Notification:

@@ -309,6 +309,7 @@ def upgrade() -> None:
         sa.Column("draft", sa.Boolean(), nullable=False),
         sa.Column("asked_at", sa.BigInteger(), nullable=True),
         sa.Column("told_at", sa.BigInteger(), nullable=True),
+        sa.Column("calm_at", sa.BigInteger(), nullable=True),
         sa.Column("wakes_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"], name=op.f("fk_findings_snapshot_id")),
         sa.ForeignKeyConstraint(["source_id"], ["sources.id"], name=op.f("fk_findings_source_id")),
@@ -316,6 +317,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_findings_fingerprint", "findings", ["fingerprint", "id"], unique=False)
     op.create_index("ix_findings_source", "findings", ["source_id", "status"], unique=False)
+    op.create_index(
+        "ix_findings_calm",
+        "findings",
+        ["calm_at"],
+        unique=False,
+        sqlite_where=sa.text("calm_at IS NOT NULL"),
+        postgresql_where=sa.text("calm_at IS NOT NULL"),
+    )
     op.create_index(
         "ix_findings_waking",
         "findings",
