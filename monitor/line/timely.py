@@ -6,14 +6,14 @@ said once, however many processes ask and whenever one of them was stopped.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from monitor.decide import route
 from monitor.decide.address import addressed
-from monitor.decide.deadlines import Look, look
+from monitor.decide.deadlines import SEEN_AGAIN, Look, look
 from monitor.decide.unseen import unseen, waits
 from monitor.domain.finding import Event, EventKind, Finding
 from monitor.line import quiet
@@ -31,19 +31,22 @@ def tick(parts: Parts, *, anew: bool = False) -> None:
             return
     with writing(parts.engine) as connection:
         waking = findings.waking(connection, None if anew else now)
-        looks = _looks(parts, waking, not_seen(connection), now)
+        hidden = not_seen(connection)
+        looks = _looks(parts, waking, hidden, now)
         events = [event for each in looks for event in each.events]
         findings.move_all(connection, events, now)
         findings.sleep(connection, ((f.id or 0, each.wakes_at) for f, each in zip(waking, looks, strict=True)))
-        events += _calm(connection, parts, now)
+        events += _calm(connection, parts, hidden, now)
         notes = route.of_events(events, parts.rules.by_id, parts.routes, frozenset(), now, parts.storm_limit)
         marks = {e.finding.fingerprint: e.finding.id for e in events}
         said = addressed(notes, parts.manners, parts.zone)
         outbox.put(connection, [(note, marks.get(mark or "")) for note, mark in said], None)
 
 
-def _calm(connection: Connection, parts: Parts, now: datetime) -> list[Event]:
+def _calm(connection: Connection, parts: Parts, hidden: Collection[str], now: datetime) -> list[Event]:
     """Ends that were recorded and not told, since their findings came and went, and which are true by now."""
+    if hidden:
+        findings.calm_later(connection, hidden, now, now + SEEN_AGAIN)
     over = findings.take_calm(connection, now)
     heard = outbox.living(connection, (f.id for f in over if f.id is not None), parts.manners)
     events = (Event(EventKind.RESOLVED, f) for f in over)

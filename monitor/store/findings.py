@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -78,6 +78,12 @@ def anything_calm(connection: Connection, now: datetime) -> bool:
     return connection.execute(select(FINDINGS.c.id).where(*_calm(now)).limit(1)).first() is not None
 
 
+def calm_later(connection: Connection, sources: Collection[str], now: datetime, then: datetime) -> None:
+    """Those of these sources wait on: nobody could say whether they have come back."""
+    ids = select(SOURCES.c.id).where(SOURCES.c.name.in_(list(sources)))
+    connection.execute(update(FINDINGS).where(*_calm(now), FINDINGS.c.source_id.in_(ids)).values(calm_at=then))
+
+
 def take_calm(connection: Connection, now: datetime) -> list[Finding]:
     """Those whose end was not told, since they came and went, and which have not come back: each once."""
     later = FINDINGS.alias()
@@ -116,7 +122,7 @@ def apply(
 
 
 def never_told(connection: Connection, finding_ids: Iterable[int]) -> frozenset[int]:
-    """Which of these opened while they were silenced, and have been silenced ever since."""
+    """Which of these opened while they were silenced, and have been silenced ever since, or opened as flapping."""
     told_of, wanted = (EventKind.OPENED.value, EventKind.SILENCE_ENDED.value), list(finding_ids)
     found: dict[int, bool] = {}
     for i in range(0, len(wanted), 500):

@@ -163,6 +163,30 @@ def test_what_comes_and_goes_is_told_once_and_when_it_is_calm(bench: Bench) -> N
     assert bench.rows("SELECT id FROM findings WHERE calm_at IS NOT NULL AND status = 'resolved'") == []
 
 
+def test_what_was_told_as_flapping_and_stays_away_is_told_to_be_over(bench: Bench) -> None:
+    """Counted from its end on."""
+    comes_and_goes(bench, "u1", times=2)
+    wrong(bench, "u1")
+    bench.poll()
+    bench.clock.ahead(days=3)
+    wrong(bench)
+    bench.poll()
+    pass_by(bench, days=6)
+    assert [reason for _, reason in said(bench)] == FLAPPED
+    pass_by(bench, days=2)
+    assert [reason for _, reason in said(bench)] == [*FLAPPED, "resolved"]
+
+
+def test_nobody_says_that_it_is_over_while_nobody_looks(bench: Bench) -> None:
+    """It may have come back: only when the source is seen again it is told."""
+    comes_and_goes(bench, "u1", times=3)
+    go_blind(bench, days=9)
+    assert [reason for _, reason in said(bench)] == FLAPPED
+    bench.poll()
+    timely.tick(bench.parts)
+    assert [reason for _, reason in said(bench)] == [*FLAPPED, "resolved"]
+
+
 def test_what_flapped_and_stays_open_is_told_when_it_is_calm(bench: Bench) -> None:
     """Also where nothing else would remind of it."""
     judge_by(bench, fix_within=None)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.decide.flapping import Episode, Limit, damped
-from monitor.decide.route import why
+from monitor.decide.route import told, why
 from monitor.domain.finding import Event, EventKind, Finding, FindingStatus
 from monitor.domain.message import Reason
 from monitor.domain.observed import Subject
@@ -63,10 +63,10 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("pauses", "told"), [t[1:] for t in TABLE], ids=[t[0] for t in TABLE])
-def test_what_is_told_of_it(pauses: list[float], told: list[str]) -> None:
+@pytest.mark.parametrize(("pauses", "expected"), [t[1:] for t in TABLE], ids=[t[0] for t in TABLE])
+def test_what_is_told_of_it(pauses: list[float], expected: list[str]) -> None:
     """The fourth opening in a week says that it flaps; then nothing until it was calm for a week."""
-    assert said(pauses) == told
+    assert said(pauses) == expected
 
 
 def test_it_says_why() -> None:
@@ -97,6 +97,12 @@ def test_what_nobody_hears_of_does_not_wait_to_be_told(hidden: dict[str, object]
     """A draft, silenced or exempt: not told as it opens, nor later for having flapped."""
     moves = lived([1] * 9, found=replace(FOUND, **hidden))  # type: ignore[arg-type]  # one field each
     assert all(m.event.finding.calm_at is None for m in moves if m.event.kind is EventKind.OPENED)
+
+
+def test_whoever_asks_is_told_why_nothing_was_said() -> None:
+    """By `rules explain`, of an opening that was recorded alone."""
+    assert told(FOUND) == "told when it opened"
+    assert told(FOUND, in_silence=True) == "not told when it opened: it was flapping"
 
 
 @given(pauses=st.lists(st.integers(1, 250), max_size=30), openings=st.integers(1, 4), days=st.integers(1, 9))
