@@ -233,7 +233,7 @@ def compare(school: School, steps: list[Step]) -> None:
 
 
 @given(schools(), st.lists(STEPS, min_size=2, max_size=6))
-@settings(max_examples=10, phases=[Phase.reuse, Phase.generate])  # a smaller example takes minutes to find
+@settings(max_examples=8, phases=[Phase.generate], derandomize=True, database=None)  # to shrink takes minutes
 def test_judging_what_can_have_changed_says_what_judging_everything_says(school: School, steps: list[Step]) -> None:
     """Findings, unknown verdicts, errors and what is told, over polls whole and broken, fast lanes and days that pass,
     with accounts, persons, roles and rules that change."""
