@@ -69,7 +69,7 @@ def _nothing_lost(watch: Watch, start: list[dict[str, object]], snapshot: int, w
     assert len(proved) <= 1, f"{what}: more than the one who left was taken for gone"
 
 
-@pytest.mark.parametrize(("way", "request_number"), random.Random(7).sample(PLACES, 14))
+@pytest.mark.parametrize(("way", "request_number"), random.Random(7).sample(PLACES, 8))
 def test_a_poll_broken_off_anywhere_removes_nothing(tmp_path: Path, way: Kind, request_number: int) -> None:
     """A seeded sample of ways and places; all of them are tried when long checks are asked for."""
     _broken(tmp_path, way, request_number)
@@ -100,7 +100,7 @@ def test_a_refusal_says_when_to_come_back(tmp_path: Path) -> None:
     with watched(tmp_path, users=450) as (_, server, watch):
         server.faults.add("429", "/v2/users$", page=2, retry_after="7")
         assert watch.poll().snapshot.outcome is Outcome.COMPLETE
-        assert sum(watch.clock.slept) >= 7
+        assert sum(watch.clock.slept) > 7 - 1e-6  # of which each nap is rounded
 
 
 def test_a_token_that_expires_in_the_middle_is_renewed(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def _there(watch: Watch) -> set[str]:
         return {r[0] for r in db.execute("SELECT account_id FROM accounts WHERE valid_to IS NULL")}
 
 
-@pytest.mark.parametrize(("api", "kind", "request_number"), random.Random(3).sample(PLACES, 10))
+@pytest.mark.parametrize(("api", "kind", "request_number"), random.Random(3).sample(PLACES, 6))
 def test_a_poll_broken_off_anywhere_removes_nothing(
     tmp_path: Path, api: str, kind: TrutoKind, request_number: int
 ) -> None:

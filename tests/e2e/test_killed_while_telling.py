@@ -163,12 +163,12 @@ def killed_often(folder: Path, number: int, seed: int) -> None:
         notes = told(config, number)
         ended = live(config, chance)
     assert list(problems(notes, slack, peer, folder / "messages")) == []
-    assert ended[-9] >= 3, "nobody was killed"
+    assert ended[-9] >= 2, "nobody was killed"
 
 
 def test_killed_by_the_kernel_and_started_again(tmp_path: Path) -> None:
     """A slice."""
-    killed_often(tmp_path, 8, seed=1)
+    killed_often(tmp_path, 4, seed=1)
 
 
 @pytest.mark.long

@@ -199,7 +199,7 @@ def test_a_receiver_that_wants_nothing_more(cli: Cli, folder: Path) -> None:
 
 def test_check_tells_of_receivers_in_trouble(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A breaker that is open, and a message that was refused, fail the check."""
-    monkeypatch.setattr(SystemClock, "sleep", lambda _clock, _seconds: None)  # nobody answers, however often asked
+    monkeypatch.setattr("monitor.sources.http.Reader._sleep", lambda *_: None)  # nobody answers, however often asked
     engine = wiring.database(load(folder / "config.toml"))
     written(folder, "hook", "one")
     claimed = outbox.claim(engine, "hook", "me", "t", START, alone=True)
