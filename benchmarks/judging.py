@@ -19,7 +19,8 @@ from typing import Any
 
 from benchmarks.ours import BenchmarkClock, parts, peak_mib, quiet, school, shipped_rules
 from benchmarks.records import NOW
-from monitor.decide.judge import Plan, active, judge
+from monitor.decide.facts import OF_PERSONS
+from monitor.decide.judge import Plan, active, compile_rule, judge
 from monitor.domain.rule import Rule
 from monitor.line.poll import open_staging
 from monitor.store import records
@@ -30,8 +31,10 @@ NUMBER = re.compile(r"(?<=> )\d+|(?<=days\()\d+")
 
 
 def thirty(rules: Iterable[Rule]) -> list[Rule]:
-    """Every number of days moved by some days, so that no two of them are the same where a rule has a number."""
-    ours = [r for r in rules if r.for_each == "account"]
+    """Every number of days moved by some days, so that no two of them are the same where a rule has a number. Those
+    about persons are left out, as in every school without an authority.
+    """
+    ours = [r for r in rules if r.for_each == "account" and not compile_rule(r).reads & OF_PERSONS]
     return [
         replace(
             rule,

@@ -496,13 +496,25 @@ def value(fact: Fact, record: dict[str, Any], now: datetime) -> Any:
 def reader(fact: Fact) -> Callable[[dict[str, Any], datetime], Any]:
     """`value` of one fact with all that can be known beforehand worked out: it meets every record at every poll."""
     compute, fields = fact.compute, [optional(f) for f in fact.fields]
-    if fact is NOW or compute is None or len(fields) != 1 or fields[0][1]:
+    if fact is NOW or compute is None:
         return lambda record, now: value(fact, record, now)
-    name = fields[0][0]
+    if len(fields) == 1 and not fields[0][1]:
+        name = fields[0][0]
+
+        def read_one(record: dict[str, Any], now: datetime) -> Any:
+            got = record.get(name)
+            return None if got is None else compute(now, got)
+
+        return read_one
+
+    names, needed = [f for f, _ in fields], [f for f, may_be_none in fields if not may_be_none]
 
     def read(record: dict[str, Any], now: datetime) -> Any:
-        got = record.get(name)
-        return None if got is None else compute(now, got)
+        get = record.get
+        for each in needed:
+            if get(each) is None:
+                return None
+        return compute(now, *map(get, names))
 
     return read
 

@@ -32,7 +32,6 @@ MOST_IN_A_MASK = 60
 class Compiled(NamedTuple):
     rule: Rule
     clauses: tuple[Clause, ...]
-    single: bool
     leave: tuple[Leave, ...] = ()
 
     @property
@@ -56,7 +55,7 @@ class Compiled(NamedTuple):
 
 def compile_rule(rule: Rule) -> Compiled:
     clauses = tuple(Clause(text, rule.for_each, rule.settings, rule.hours) for text in rule.match)
-    return Compiled(rule, clauses, any(c.single for c in clauses), exemptions.leave(rule))
+    return Compiled(rule, clauses, exemptions.leave(rule))
 
 
 _ONCE: dict[int, Compiled] = {}  # by identity of the rule, which the compiled one holds on to
@@ -106,8 +105,7 @@ class Plan:
 
 
 def _parts(rules: Sequence[Compiled]) -> Iterator[Sequence[Compiled]]:
-    bulk = [r for r in rules if not r.single]
-    return (bulk[i : i + MOST_IN_A_MASK] for i in range(0, len(bulk), MOST_IN_A_MASK))
+    return (rules[i : i + MOST_IN_A_MASK] for i in range(0, len(rules), MOST_IN_A_MASK))
 
 
 @dataclass
@@ -118,7 +116,8 @@ class _Mask:
     rules: dict[int, Compiled]  # by bit, all clauses present
     maybe: dict[int, Compiled]  # by bit, some clause left out: the rest true means unknown
     always: list[Compiled]  # every clause left out: unknown whatever the rest says
-    singly: list[Compiled]  # some clause with a shortcut reads an absent fact, and may be settled all the same
+    closer: dict[int, Compiled]  # by bit, some clause needs a closer look, which is worth it where the others hold
+    singly: list[Compiled]  # that clause is all there is to tell by
 
     @staticmethod
     def of(rules: Sequence[Compiled], gone: set[str], kind: str) -> _Mask:
@@ -126,20 +125,21 @@ class _Mask:
         whole: dict[int, Compiled] = {}
         maybe: dict[int, Compiled] = {}
         always: list[Compiled] = []
+        closer: dict[int, Compiled] = {}
         singly: list[Compiled] = []
         for bit, rule in enumerate(rules):
-            left = [c.text for c in rule.clauses if not c.reads & gone]
-            if any(c.shortcut and c.reads & gone for c in rule.clauses):
-                singly.append(rule)
-            elif left:
+            left = [c.text for c in rule.clauses if not c.single and not c.reads & gone]
+            # macros count items, and a shortcut may settle a clause although a fact that it reads is absent
+            look = any(c.single or (c.shortcut and c.reads & gone) for c in rule.clauses)
+            if left:
                 parts.append((bit, left))
-                (whole if len(left) == len(rule.clauses) else maybe)[bit] = rule
+                (closer if look else whole if len(left) == len(rule.clauses) else maybe)[bit] = rule
             else:
-                always.append(rule)
+                (singly if look else always).append(rule)
         settings = {name: s for rule in rules for name, s in rule.rule.settings.items()}
         hours = rules[0].rule.hours
         joint = mask(parts, kind, types_of(settings), hours) if parts else None
-        return _Mask(joint, whole, maybe, always, singly)
+        return _Mask(joint, whole, maybe, always, closer, singly)
 
 
 Undecided = Callable[[str, Sequence[tuple[str, Verdict]]], None]  # told the id of the account (or other subject)
@@ -162,12 +162,11 @@ def judge(
     """
     watch = watch or {}
     getters = [_getter(facts.FACTS[n]) for n in plan.names]
-    singles = [r for r in plan.rules if r.single]
     by_id = {r.rule.id: r for r in plan.rules}
     for record in records:
         data, absent = _data(getters, record, now, plan)
-        hits, errs = _hits(plan, data, absent)
-        hits += [(r, v) for r in (*singles, *errs) if (v := _singly(r, data)) is not Verdict.NOTHING]
+        hits, close = _hits(plan, data, absent)
+        hits += [(r, v) for r in close if (v := _singly(r, data)) is not Verdict.NOTHING]
         told = set()
         if undecided is not None and hits:
             unsure = [(r.rule.id, v) for r, v in hits if v in (Verdict.UNKNOWN, Verdict.ERROR)]
@@ -214,20 +213,22 @@ def _data(getters: Sequence[Getter], record: dict[str, Any], now: datetime, plan
 
 
 def _hits(plan: Plan, data: dict[str, Any], absent: int) -> tuple[list[tuple[Compiled, Verdict]], list[Compiled]]:
+    """What the masks say, and the rules that have to be looked at one by one."""
     hits: list[tuple[Compiled, Verdict]] = []
-    errs: list[Compiled] = []
+    close: list[Compiled] = []
     for part in plan.masks(absent):
         hits += [(r, Verdict.UNKNOWN) for r in part.always]
-        errs += part.singly
+        close += part.singly
         if part.expression is None:
             continue
         found = bits(part.expression, data)
         if found is None:
-            errs += [*part.rules.values(), *part.maybe.values()]
+            close += [*part.rules.values(), *part.maybe.values(), *part.closer.values()]
         elif found:
             hits += [(r, Verdict.FINDING) for bit, r in part.rules.items() if found >> bit & 1]
             hits += [(r, Verdict.UNKNOWN) for bit, r in part.maybe.items() if found >> bit & 1]
-    return hits, errs
+            close += [r for bit, r in part.closer.items() if found >> bit & 1]
+    return hits, close
 
 
 def _singly(compiled: Compiled, data: Mapping[str, Any]) -> Verdict:
