@@ -212,7 +212,7 @@ def rpc_result(body: bytes, kind: Any = dict[str, Any]) -> Any:
             raise SourceError(f"MCP: error {answer.error.code}: {said}")
         if bytes(answer.result):
             return msgspec.json.decode(answer.result, type=kind)
-    raise SourceError("MCP: an answer without a result")
+    raise SourceError("MCP: an answer without a result", retry=True)  # such as a page of whatever stands in between
 
 
 def _tools_in(body: bytes) -> Tools:
