@@ -7,7 +7,7 @@ Start reading at `run_cycle`. Everything before *record* may fail and leaves not
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,17 +18,7 @@ from monitor import __version__
 from monitor.decide import drift, silences
 from monitor.decide.address import addressed
 from monitor.domain.finding import Event, Judgement
-from monitor.domain.reading import (
-    Batch,
-    Clock,
-    Lane,
-    Outcome,
-    Proof,
-    Recall,
-    Scope,
-    ScopeEnded,
-    WithOneAccount,
-)
+from monitor.domain.reading import Clock, Lane, Outcome, Scope, ScopeEnded, WithOneAccount
 from monitor.domain.snapshot import Snapshot
 from monitor.errors import SourceError
 from monitor.line import keeping, quiet
@@ -41,6 +31,7 @@ from monitor.line.poll import announce, open_staging, open_trail, poll, to_go_on
 from monitor.line.seal import seal
 from monitor.line.telling import tell
 from monitor.line.turns import in_turn, polling, source_mark
+from monitor.sources.unread import Unread
 from monitor.store import aside
 from monitor.store.engine import writing
 from monitor.store.record import record
@@ -118,23 +109,13 @@ def record_failure(parts: Parts, name: str, why: str) -> CycleResult:
 
     It goes beside a poll that may still be at it, with a staging of its own.
     """
-    watched = replace(parts.watched[name], source=Unseen(name))
+    watched = replace(parts.watched[name], source=Unread(name))
     staging = open_staging(parts, watched, mark=f"{source_mark(name)}-failed")
     try:
         staging.add(ScopeEnded(Scope.USERS, Outcome.FAILED, why))
         return record_what_was_read(parts, watched, staging, None)
     finally:
         staging.close()
-
-
-class Unseen:
-    """A source of which nothing was seen."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.proof = name, Proof()
-
-    def read(self, _recall: Recall) -> Iterator[Batch]:
-        return iter(())
 
 
 def _cycle(parts: Parts, name: str, acceptance: Acceptance | None, lane: Lane) -> CycleResult:

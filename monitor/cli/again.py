@@ -18,29 +18,20 @@ from monitor.decide.exemptions import of_source
 from monitor.decide.judge import Compiled, Plan, blind_facts, compile_rule, judge
 from monitor.decide.match import People
 from monitor.domain.finding import Judgement
-from monitor.domain.reading import Cause, Outcome, Proof, ScopeEnded, Source
+from monitor.domain.reading import Cause, Outcome, Proof, ScopeEnded
 from monitor.domain.rule import Exemption, Rule
 from monitor.domain.snapshot import Snapshot
 from monitor.line.judging import Judged, completeness, judge_all, judged_here, subjects
 from monitor.line.parts import Parts, RuleSet, Watched
 from monitor.line.people import people_of
 from monitor.line.seal import carried
+from monitor.sources.unread import Unread
 from monitor.store import exemptions, queries
 from monitor.store.asof import AsOf
 from monitor.store.engine import reading
 from monitor.store.settle import Settled
 from monitor.store.staging import Staging
 from monitor.wiring.persons import matching
-
-
-class _Recorded:
-    """Stands where a source would: it is named, and not read."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.proof = name, Proof()
-
-    def read(self, _recall: object) -> Iterator[object]:
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -182,9 +173,8 @@ def _recorded(
     config: Config, engine: Engine, name: str, staging: Staging, row: dict[str, Any], at: datetime
 ) -> Recorded:
     settings = next(s for s in config.sources if s.name == name)
-    source: Source = _Recorded(name)  # type: ignore[assignment]
     watched = Watched(
-        source, settings.kind, settings.every.total_seconds(), "", settings.admin_limit,
+        Unread(name), settings.kind, settings.every.total_seconds(), "", settings.admin_limit,
         authority=settings.use == "authority",
         blind_after=settings.blind_after.total_seconds() if settings.blind_after else None,
         matching=matching(config, settings),

@@ -1,4 +1,5 @@
-"""Stands where a source would, for work on what was read before: it is named, needs no secret, and is not read."""
+"""Stands where a source would: for work on what was read before, and for a poll that told nothing. It is named, needs
+no secret, and is not read."""
 
 from __future__ import annotations
 
