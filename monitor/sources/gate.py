@@ -1,4 +1,5 @@
-"""A rate limit that several processes keep together: who passed when stands in a small file beside the database.
+"""A rate limit, kept by the threads of one process, or by several processes together: then who passed when stands in a
+small file beside the database.
 
 The limit is the system's, for one client, whoever asks: the daemon, a poll by hand, the fast lane, two sources of one
 school. Times are of the monotonic clock, which all processes of one machine share until it is started again.
@@ -10,17 +11,51 @@ import fcntl
 import os
 import struct
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from monitor.domain.reading import Clock
 from monitor.errors import SourceError
-from monitor.sources.http import LONGEST_RETRY_AFTER, NAP, RateGate
 
+NAP = 1.0  # nobody sleeps longer without looking whether the reading was stopped
+LONGEST_RETRY_AFTER = 600.0
 HEAD = struct.Struct("<Qd")  # which place is the oldest; until when nobody passes
 PLACE = struct.Struct("<d")
 NEVER = float("-inf")
+
+
+class RateGate:
+    """Lets at most `requests` pass in any `seconds`: a sliding window, by the monotonic clock."""
+
+    def __init__(self, clock: Clock, requests: int, seconds: float, *, slack: float = 0.02) -> None:
+        """`slack` widens the window: the source counts arrivals, and not every request is equally long on its way."""
+        self._clock, self._window = clock, seconds * (1 + slack)
+        self._passed: deque[float] = deque(maxlen=requests)
+        self._held_until = float("-inf")
+        self._lock = threading.Lock()
+
+    def wait(self, stopped: Callable[[], bool] = lambda: False) -> float:
+        """Returns when one more request may be sent, with the seconds that it took.
+
+        Holding the lock while asleep keeps the others in line.
+        """
+        with self._lock:
+            began = self._clock.monotonic()
+            while (delay := self._delay()) > 0 and not stopped():
+                self._clock.sleep(min(delay, NAP))
+            now = self._clock.monotonic()
+            self._passed.append(now)
+            return now - began
+
+    def hold(self, seconds: float) -> None:
+        """Nobody passes for so long: the limit is the application's, so one refusal concerns every thread."""
+        self._held_until = max(self._held_until, self._clock.monotonic() + seconds)
+
+    def _delay(self) -> float:
+        free = self._passed[0] + self._window if len(self._passed) == self._passed.maxlen else self._held_until
+        return max(free, self._held_until) - self._clock.monotonic()
 
 
 class SharedGate(RateGate):

@@ -1,26 +1,16 @@
-"""What every HTTP source shares: a gate for its rate limit, and a reader that retries and keeps the proof.
-
-SourceError
- ├─ AuthError         credentials: nothing more can be read
- ├─ Unreachable       the host does not answer at all: nothing more is tried
- │   └─ Capped        a poll has taken all that the config allows it
- └─ Refused           an HTTP status that is not 200, with what the source said
-"""
+"""What every HTTP source shares: a reader that keeps to the rate, retries, and keeps the proof."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import random
-import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -29,81 +19,35 @@ import tenacity
 
 from monitor.domain.reading import Clock, KeepPage, Proof
 from monitor.errors import AuthError, SourceError
+from monitor.sources.answer import (
+    Answer,
+    Ask,
+    Capped,
+    Refused,
+    Unreachable,
+    advice,
+    any_json,
+    in_words,
+    is_json,
+    like,
+    limited,
+    sanitised,
+    told_to_wait,
+    worth_a_retry,
+)
+from monitor.sources.gate import NAP, RateGate
 
 # At INFO these log every URL asked for, and a school's pages are thousands.
 for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 TRIES = 5
-LONGEST_BODY = 64 * 1024 * 1024
-LONGEST_RETRY_AFTER = 600.0
-AN_EPOCH = 1e9  # a number above is Unix time, and no number of seconds to wait
 FAILURES_IN_A_ROW = 5
 SHORTEST_SECRET = 8  # what is shorter occurs by chance, and keeps nobody out
-NAP = 1.0  # nobody sleeps longer without looking whether the reading was stopped
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 
 T = TypeVar("T")
 P = ParamSpec("P")
-
-
-class Unreachable(SourceError):
-    """Nobody answers at that address, or nothing but failures comes back: asking for more is of no use now."""
-
-
-class Capped(Unreachable):
-    """More came than the config allows for one poll: nothing more is read in it."""
-
-
-class Refused(SourceError):
-    """An answer with an error status. `said` is its body when that is JSON, so surely written by the API itself."""
-
-    def __init__(
-        self, message: str, status: int, said: str | None, *, retry: bool = False, after: float | None = None
-    ) -> None:
-        super().__init__(message, retry=retry, after=after)
-        self.status, self.said = status, said
-
-    @property
-    def gone(self) -> bool:
-        """The API's own 404: a proxy's page in HTML says nothing about a record."""
-        return self.status == 404 and self.said is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    path: str
-    params: Mapping[str, str | int] = field(default_factory=dict)
-    form: Mapping[str, str] | None = None  # a token is asked for by POST, and without a token
-    json: bytes | None = None  # some APIs are read by POST
-    called: str = ""  # in messages, where the path is a secret or says too little
-
-    @property
-    def method(self) -> str:
-        return "GET" if self.form is None and self.json is None else "POST"
-
-    def __str__(self) -> str:
-        page = f" page {self.params['page']}" if "page" in self.params else ""
-        return self.called or f"{self.method} {self.path}{page}"
-
-
-class _ErrorSaid(msgspec.Struct):
-    message: str | None = None
-
-
-class _Errors(msgspec.Struct):
-    """An error in either shape: `errors` of API v2, or `error` of what stands before it."""
-
-    errors: list[_ErrorSaid] = []
-    error: str | None = None
-
-
-class Answer(NamedTuple, Generic[T]):
-    value: T
-    digest: bytes  # SHA-256 of the body
-    size: int = 0  # of the body, in bytes
-    asked: str = ""
-    body: bytes | None = None  # as it came, where raw pages are kept
 
 
 class Caps(NamedTuple):
@@ -151,38 +95,6 @@ class Explain(Protocol):
     def __call__(self, ask: Ask, status: int, body: bytes, after: float | None) -> SourceError | None:
         """What the API's own error means, or None for what any HTTP answer of that status means."""
         ...
-
-
-class RateGate:
-    """Lets at most `requests` pass in any `seconds`: a sliding window, by the monotonic clock."""
-
-    def __init__(self, clock: Clock, requests: int, seconds: float, *, slack: float = 0.02) -> None:
-        """`slack` widens the window: the source counts arrivals, and not every request is equally long on its way."""
-        self._clock, self._window = clock, seconds * (1 + slack)
-        self._passed: deque[float] = deque(maxlen=requests)
-        self._held_until = float("-inf")
-        self._lock = threading.Lock()
-
-    def wait(self, stopped: Callable[[], bool] = lambda: False) -> float:
-        """Returns when one more request may be sent, with the seconds that it took.
-
-        Holding the lock while asleep keeps the others in line.
-        """
-        with self._lock:
-            began = self._clock.monotonic()
-            while (delay := self._delay()) > 0 and not stopped():
-                self._clock.sleep(min(delay, NAP))
-            now = self._clock.monotonic()
-            self._passed.append(now)
-            return now - began
-
-    def hold(self, seconds: float) -> None:
-        """Nobody passes for so long: the limit is the application's, so one refusal concerns every thread."""
-        self._held_until = max(self._held_until, self._clock.monotonic() + seconds)
-
-    def _delay(self) -> float:
-        free = self._passed[0] + self._window if len(self._passed) == self._passed.maxlen else self._held_until
-        return max(free, self._held_until) - self._clock.monotonic()
 
 
 class Inline(Executor):
@@ -233,7 +145,7 @@ class Reader:
 
     def get(self, path: str, params: Mapping[str, str | int] | None = None) -> bytes:
         """The body of one answer, which is JSON."""
-        return self.seal(self.fetch(Ask(path, params or {}), _any_json))
+        return self.seal(self.fetch(Ask(path, params or {}), any_json))
 
     def fetch(self, ask: Ask, decode: Callable[[bytes], T]) -> Answer[T]:
         """One answer, tried up to five times; what `decode` finds not to be JSON is asked for again."""
@@ -342,7 +254,7 @@ class Reader:
             tired = self._failures >= FAILURES_IN_A_ROW
         final = error
         if error.retry:
-            final = _like(error, f"{error} (tried {TRIES} times)")
+            final = like(error, f"{error} (tried {TRIES} times)")
         if tired and not isinstance(error, AuthError | Unreachable):
             final = Unreachable(f"{final}; {FAILURES_IN_A_ROW} requests in a row failed, so no more were sent")
         final.passing = error.retry or tired
@@ -381,7 +293,7 @@ class Reader:
     def _exchange(self, ask: Ask, token: str | None) -> tuple[int, httpx.Headers, bytes]:
         waited = self._gate.wait(lambda: self._over is not None)
         if self._over is not None:
-            raise _like(self._over, str(self._over))
+            raise like(self._over, str(self._over))
         with self._lock:
             self.proof.requests += 1
             self.proof.waited += waited
@@ -394,7 +306,7 @@ class Reader:
                 headers=headers,
             ) as response:  # fmt: skip
                 self._note_time(response.headers)
-                return response.status_code, response.headers, _limited(response, ask)
+                return response.status_code, response.headers, limited(response, ask)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._translated(ask, error) from error
 
@@ -411,12 +323,12 @@ class Reader:
     def _checked(self, ask: Ask, status: int, headers: httpx.Headers, body: bytes) -> bytes:
         if status == 200 or (status == 202 and ask.json is not None):
             return body
-        after = _told_to_wait(headers, self._clock.now()) if status in (429, 503) else None
+        after = told_to_wait(headers, self._clock.now()) if status in (429, 503) else None
         self._raise_explained(ask, status, body, after)
         retry = worth_a_retry(status, after)
         said = self.clean(body)
-        message = f"{ask}: HTTP {status}: {self.clean(_in_words(body))}{_advice(status, headers, after)}"
-        raise Refused(message, status, said if _is_json(body) else None, retry=retry, after=after)
+        message = f"{ask}: HTTP {status}: {self.clean(in_words(body))}{advice(status, headers, after)}"
+        raise Refused(message, status, said if is_json(body) else None, retry=retry, after=after)
 
     def _raise_explained(self, ask: Ask, status: int, body: bytes, after: float | None = None) -> None:
         error = self._explain(ask, status, body, after) if self._explain else None
@@ -443,102 +355,9 @@ class Reader:
         return sanitised(body, self._credentials.secrets() if self._credentials else ())
 
 
-def worth_a_retry(status: int, after: float | None) -> bool:
-    return (status == 429 or status >= 500) and (after or 0) <= LONGEST_RETRY_AFTER
-
-
 def open_client(transport: httpx.BaseTransport | None, headers: Mapping[str, str]) -> httpx.Client:
     """Proxies and certificates from the environment are not taken: what a source is read through is in the config."""
     return httpx.Client(
         transport=transport, trust_env=False, follow_redirects=False, timeout=TIMEOUT,
         headers={"Accept": "application/json", "User-Agent": "access-monitor", **headers},
     )  # fmt: skip
-
-
-def sanitised(body: bytes, secrets: tuple[str, ...] = ()) -> str:
-    """The first 200 characters that a person can read, without tags, control characters or secrets."""
-    text = body[:20_000].decode("utf-8", "replace")
-    for secret in secrets:
-        text = text.replace(secret, "***") if secret else text
-    text = re.sub(r"(?is)<(script|style)\b.*?</\1>|<[^>]*>", " ", text)
-    text = re.sub(r"(?i)\bbearer\s+\S+|(?<=access_token\":)\s*\"[^\"]*\"?", "***", text)
-    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return text[:200] or "(nothing)"
-
-
-def _limited(response: httpx.Response, ask: Ask) -> bytes:
-    """The body, unless somebody sends more than any page can be."""
-    chunks, size = [], 0
-    for chunk in response.iter_bytes():
-        size += len(chunk)
-        if size > LONGEST_BODY:
-            raise SourceError(f"{ask}: the answer is longer than {LONGEST_BODY // 2**20} MiB")
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _in_words(body: bytes) -> bytes:
-    """What the source said for people, if it is written as LearnWorlds writes errors; else the body as it is."""
-    try:
-        found = msgspec.json.decode(body, type=_Errors)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return body
-    said = [e.message for e in found.errors if e.message] or [found.error or ""]
-    return "; ".join(said).encode() or body
-
-
-def _retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds from now. Seconds or a date are allowed (RFC 9110, 10.2.3); what cannot be read counts as not said."""
-    if value is None:
-        return None
-    try:
-        return max(float(value), 0.0) if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value) else _until(value, now)
-    except (ValueError, TypeError):
-        return None
-
-
-def _told_to_wait(headers: httpx.Headers, now: datetime) -> float | None:
-    """`Retry-After`, or else `ratelimit-reset`: seconds, or the time itself where the number is as large as one."""
-    after = _retry_after(headers.get("retry-after"), now)
-    if after is not None:
-        return after
-    reset = _retry_after(headers.get("ratelimit-reset"), now)
-    return max(reset - now.timestamp(), 0.0) if reset is not None and reset > AN_EPOCH else reset
-
-
-def _until(date: str, now: datetime) -> float:
-    then = parsedate_to_datetime(date)
-    return max((then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp() - now.timestamp(), 0.0)
-
-
-def _advice(status: int, headers: httpx.Headers, after: float | None) -> str:
-    if 300 <= status < 400:
-        host = urlsplit(headers.get("location", "")).hostname or "another address"
-        return f". It redirects to {host}: put the final address in the config"
-    if status == 429 and after is not None and after > LONGEST_RETRY_AFTER:
-        return f". It asks to wait {after:.0f} s; the next poll tries again"
-    return {
-        403: ". The credentials are valid but may not read this: check what they are allowed to",
-        404: ". There is no such thing at this address: check the url in the config",
-        429: ". Something else may use the same credentials: lower the rate in the config",
-    }.get(status, "")
-
-
-def _like(error: SourceError, message: str) -> SourceError:
-    """A fresh copy, since one exception must not be raised by several threads."""
-    if isinstance(error, Refused):
-        return type(error)(message, error.status, error.said)
-    return type(error)(message)
-
-
-def _any_json(body: bytes) -> bytes:
-    msgspec.json.decode(body, type=msgspec.Raw)
-    return body
-
-
-def _is_json(body: bytes) -> bool:
-    try:
-        _any_json(body)
-    except msgspec.DecodeError:
-        return False
-    return True

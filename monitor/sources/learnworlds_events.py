@@ -12,7 +12,7 @@ from functools import partial
 from msgspec import Raw
 
 from monitor.domain.reading import ActiveRead, Batch, Scope
-from monitor.sources.http import Ask
+from monitor.sources.answer import Ask
 from monitor.sources.learnworlds_pages import SchoolPolling
 from monitor.sources.learnworlds_records import decode_event
 from monitor.sources.scopes import Part, decoded

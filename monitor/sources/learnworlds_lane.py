@@ -14,7 +14,8 @@ from msgspec import Raw
 from monitor.domain.observed import Account, Status
 from monitor.domain.reading import AccountsRead, Batch, Recall, Scope, SeenAccount
 from monitor.errors import SourceError
-from monitor.sources.http import Ask, Reader
+from monitor.sources.answer import Ask
+from monitor.sources.http import Reader
 from monitor.sources.learnworlds import EVEN_SUSPENDED, USERS, SchoolReading, Settings
 from monitor.sources.learnworlds_records import role_ids
 from monitor.sources.scopes import Part, to_be_read_again

@@ -26,7 +26,8 @@ from monitor.domain.reading import (
     ScopeEnded,
 )
 from monitor.errors import AuthError, SourceError
-from monitor.sources.http import Answer, Ask, Reader, Refused, Unreachable
+from monitor.sources.answer import Answer, Ask, Refused, Unreachable
+from monitor.sources.http import Reader
 from monitor.sources.learnworlds_records import Meta, Page, assigned_of, decode_detail, decode_member, decode_page
 from monitor.sources.scopes import Part, Polling, decoded, whole
 

@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from monitor.domain.observed import Grant, GrantKind, Seats
 from monitor.domain.reading import Batch, Scope, SeatsRead
-from monitor.sources.http import Ask
+from monitor.sources.answer import Ask
 from monitor.sources.learnworlds_pages import GROUP_PAGE, SchoolPolling
 from monitor.sources.learnworlds_records import decode_page, decode_seats, seats_of
 from monitor.sources.scopes import Part, decoded

@@ -32,18 +32,9 @@ from monitor.domain.reading import (
     Sizes,
 )
 from monitor.errors import AuthError, SourceError
-from monitor.sources.http import (
-    Ask,
-    Caps,
-    RateGate,
-    Reader,
-    Refused,
-    Token,
-    Unreachable,
-    open_client,
-    sanitised,
-    worth_a_retry,
-)
+from monitor.sources.answer import Ask, Refused, Unreachable, sanitised, worth_a_retry
+from monitor.sources.gate import RateGate
+from monitor.sources.http import Caps, Reader, Token, open_client
 from monitor.sources.scim_records import (
     GroupRecord,
     Held,

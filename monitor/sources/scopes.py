@@ -32,7 +32,8 @@ from monitor.domain.reading import (
     SeenAccount,
 )
 from monitor.errors import AuthError, SourceError
-from monitor.sources.http import Answer, Ask, Reader, Refused, Unreachable
+from monitor.sources.answer import Answer, Ask, Refused, Unreachable
+from monitor.sources.http import Reader
 
 FAULTS_TOLD = 3  # one by one; the others are counted
 

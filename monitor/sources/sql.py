@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from monitor.domain.reading import Batch, Clock, Progress, Proof, Recall
 from monitor.errors import SourceError
-from monitor.sources.http import sanitised
+from monitor.sources.answer import sanitised
 from monitor.sources.rows import Columns
 from monitor.sources.table import Nothing, Quarantined, Rows, TableReading, faults_of
 

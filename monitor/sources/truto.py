@@ -39,7 +39,9 @@ from monitor.domain.reading import (
     Sizes,
 )
 from monitor.errors import AuthError, SourceError
-from monitor.sources.http import Ask, Caps, Inline, RateGate, Reader, Refused, Unreachable, open_client
+from monitor.sources.answer import Ask, Refused, Unreachable
+from monitor.sources.gate import RateGate
+from monitor.sources.http import Caps, Inline, Reader, open_client
 from monitor.sources.learnworlds_pages import SchoolPolling
 from monitor.sources.learnworlds_records import KEPT_FIELDS, decode_member
 from monitor.sources.scopes import Part, cause_of, decoded, silent

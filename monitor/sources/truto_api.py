@@ -15,7 +15,8 @@ from msgspec import Raw, Struct
 
 from monitor.domain.observed import Account, Activity, Grant, Group, Role
 from monitor.errors import AuthError, SourceError
-from monitor.sources.http import Ask, Reader, Refused, sanitised, worth_a_retry
+from monitor.sources.answer import Ask, Refused, sanitised, worth_a_retry
+from monitor.sources.http import Reader
 from monitor.sources.learnworlds_records import Page, activity_of, decode_page, decode_role, decode_user, role_of
 from monitor.sources.truto_records import (
     Envelope,

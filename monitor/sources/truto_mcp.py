@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Struct, field
 
 from monitor.errors import SourceError
-from monitor.sources.http import Ask, Reader, Refused, sanitised
+from monitor.sources.answer import Ask, Refused, sanitised
+from monitor.sources.http import Reader
 from monitor.sources.truto_api import EVEN_SUSPENDED, MOST_PER_PAGE, Native, TrutoPage, TrutoToken, one_of, page_of
 
 VERSION = "2025-06-18"  # of the protocol; the server may answer with another one

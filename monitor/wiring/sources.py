@@ -23,7 +23,7 @@ from monitor.domain.limits import Limit
 from monitor.domain.reading import Clock, Progress, Source, WithFastLane
 from monitor.errors import ConfigError, SourceError
 from monitor.line.parts import Watched
-from monitor.sources.http import sanitised
+from monitor.sources.answer import sanitised
 from monitor.sources.rows import Columns
 from monitor.sources.unread import Unread
 from monitor.wiring.persons import matching

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from monitor.domain.reading import Outcome, ScopeEnded
 from monitor.domain.snapshot import troubles
-from monitor.sources.http import _in_words
+from monitor.sources.answer import in_words
 
 
 def failed(name: str, reason: str | None) -> ScopeEnded:
@@ -36,7 +36,7 @@ def test_a_scope_without_a_reason_says_how_it_ended() -> None:
 
 def test_an_error_is_told_in_its_own_words() -> None:
     """In either shape that LearnWorlds writes; anything else stays as it is."""
-    assert _in_words(b'{"errors":[{"code":"400","message":"Denied."}],"success":false}') == b"Denied."
-    assert _in_words(b'{"error":"Too many requests"}') == b"Too many requests"
+    assert in_words(b'{"errors":[{"code":"400","message":"Denied."}],"success":false}') == b"Denied."
+    assert in_words(b'{"error":"Too many requests"}') == b"Too many requests"
     for other in (b'{"success":false}', b"[1]", b'"x"', b"<html>", b"", b'{"errors":"x"}'):
-        assert _in_words(other) == other
+        assert in_words(other) == other

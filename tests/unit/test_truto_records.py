@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from monitor.domain.observed import Account, Grant, Group, Role
 from monitor.errors import AuthError, SourceError
-from monitor.sources.http import Ask, Refused
+from monitor.sources.answer import Ask, Refused
 from monitor.sources.truto_api import TrutoToken, one_of, page_of
 from monitor.sources.truto_mcp import Tool, rpc_result
 from monitor.sources.truto_records import LEVELS, RoleList, unified_account, unified_group, unified_role
