@@ -351,7 +351,7 @@ def names_of(kind: str) -> list[str]:
     return sorted(facts.readable(kind))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_the_masks_agree_with_single_evaluation(data: st.DataObject) -> None:
     """Random records with random absent facts, under all shipped rules and some awkward ones."""
@@ -367,7 +367,7 @@ def test_the_masks_agree_with_single_evaluation(data: st.DataObject) -> None:
     assert plan.unknown == Counter(rule_id for (_, rule_id), v in slow.items() if v is U)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_unknown_is_never_a_nothing(data: st.DataObject) -> None:
     """What is said without a fact is what would be said with it; where it might differ, the verdict is unknown, or a
