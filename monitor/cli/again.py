@@ -29,7 +29,7 @@ from monitor.sources.unread import Unread
 from monitor.store import exemptions, queries
 from monitor.store.asof import AsOf
 from monitor.store.engine import reading
-from monitor.store.settle import Settled
+from monitor.store.settled import Settled
 from monitor.store.staging import Staging
 from monitor.wiring.persons import matching
 

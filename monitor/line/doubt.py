@@ -22,7 +22,8 @@ from monitor.line.people import read_people
 from monitor.line.turns import source_mark
 from monitor.store import aside, records
 from monitor.store.measure import measured
-from monitor.store.settle import Settled, settle
+from monitor.store.settle import settle
+from monitor.store.settled import Settled
 from monitor.store.staging import Staging
 
 

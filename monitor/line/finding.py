@@ -17,7 +17,7 @@ from monitor.domain.snapshot import Snapshot
 from monitor.line.judging import Judged, proved
 from monitor.line.parts import Parts, Watched
 from monitor.store import records
-from monitor.store.settle import Settled
+from monitor.store.settled import Settled
 from monitor.store.staging import Staging
 
 

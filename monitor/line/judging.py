@@ -33,7 +33,7 @@ from monitor.line.recheck import Recheck, recheck, size, watched_since
 from monitor.store import exemptions, findings, records
 from monitor.store.engine import reading
 from monitor.store.idle import Idle, idle_since
-from monitor.store.settle import Settled
+from monitor.store.settled import Settled
 from monitor.store.staging import Staging
 
 

@@ -24,7 +24,7 @@ from monitor.domain.reading import Proof, Scope, ScopeEnded
 from monitor.errors import StoreError
 from monitor.store import ledger
 from monitor.store.engine import reading
-from monitor.store.settle import whole
+from monitor.store.settled import whole
 from monitor.store.staging import Staging
 from monitor.store.tables import QuarantineRow, SnapshotRow, SourceRow
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from monitor.domain.limits import Moved
-from monitor.store.settle import Settled
+from monitor.store.settled import Settled
 from monitor.store.staging import Staging
 
 _ACCOUNTS = """

@@ -13,7 +13,7 @@ from monitor.domain.reading import Outcome, Scope
 from monitor.domain.snapshot import Snapshot
 from monitor.store import findings, ledger, outbox, rulesets
 from monitor.store.engine import writing
-from monitor.store.settle import Settled
+from monitor.store.settled import Settled
 from monitor.store.staging import ACTIVITY, VERSION, Staging, json_text
 from monitor.store.tables import (
     SnapshotRow,

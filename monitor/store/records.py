@@ -14,17 +14,17 @@ import msgspec
 
 from monitor.domain.observed import Activity, GrantKind, Kind, grant_id
 from monitor.domain.reading import Scope
-from monitor.store.settle import (
+from monitor.store.settled import whole
+from monitor.store.staging import HISTORY, SEEN, Staging
+from monitor.store.tables import EPOCH, micros, moment
+from monitor.store.things import (
     GroupVersion,
     RoleVersion,
     SeatsVersion,
     recorded_groups,
     recorded_roles,
     recorded_seats,
-    whole,
 )
-from monitor.store.staging import HISTORY, SEEN, Staging
-from monitor.store.tables import EPOCH, micros, moment
 
 _COLUMNS = {"id": "account_id", **{n: n for n in (*SEEN, "privileged", *HISTORY)}}
 _MOMENTS = {"created", "last_login", *HISTORY[:6]}
