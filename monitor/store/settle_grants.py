@@ -10,7 +10,6 @@ from monitor.domain.reading import Scope
 from monitor.store.settled import Settled, whole, write_changes
 from monitor.store.staging import Staging
 
-
 _OF_GROUPS = (GrantKind.MEMBER, GrantKind.MANAGER)
 _OF_SEATS = (GrantKind.SEAT, GrantKind.SEAT_MANAGER)
 _MANAGED = {GrantKind.MANAGER: Kind.GROUP, GrantKind.SEAT_MANAGER: Kind.SEAT}
