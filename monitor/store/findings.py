@@ -14,8 +14,7 @@ from monitor.domain.finding import Event, EventKind, Evidence, Finding, FindingS
 from monitor.domain.observed import Kind, Subject
 from monitor.domain.rule import Severity, Verdict
 from monitor.store import ledger
-from monitor.store.staging import json_text
-from monitor.store.tables import ClickRow, FindingEventRow, FindingRow, SourceRow, micros
+from monitor.store.tables import ClickRow, FindingEventRow, FindingRow, SourceRow, json_text, micros
 
 FINDINGS = FindingRow.__table__  # type: ignore[attr-defined]
 EVENTS = FindingEventRow.__table__  # type: ignore[attr-defined]

@@ -9,8 +9,8 @@ import msgspec
 
 from monitor.store.judged import TOUCHED
 from monitor.store.records import account_records
-from monitor.store.staging import Staging, json_text
-from monitor.store.tables import micros, moment
+from monitor.store.staging import Staging
+from monitor.store.tables import json_text, micros, moment
 
 Idle = Mapping[str, datetime | None]  # by group; None: it cannot be said
 _FIELDS = ("groups", "status", "last_login", "last_active", "created", "never_signed_in")

@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 
 from monitor.domain.observed import Kind, holder
 from monitor.domain.rule import Verdict
-from monitor.store.staging import Staging, json_text
-from monitor.store.tables import MICROSECOND, micros, moment
+from monitor.store.staging import Staging
+from monitor.store.tables import MICROSECOND, json_text, micros, moment
 
 TOUCHED = "touched"  # accounts that are to be judged again, in the staging file
 _AT_ONCE = 5_000

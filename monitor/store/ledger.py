@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from monitor.store.staging import json_text
-from monitor.store.tables import micros
+from monitor.store.tables import json_text, micros
 
 
 class Broken(NamedTuple):

@@ -14,12 +14,8 @@ from monitor.domain.snapshot import Snapshot
 from monitor.store import findings, ledger, outbox, rulesets
 from monitor.store.engine import writing
 from monitor.store.settled import Settled
-from monitor.store.staging import ACTIVITY, VERSION, Staging, json_text
-from monitor.store.tables import (
-    SnapshotRow,
-    SourceRow,
-    micros,
-)
+from monitor.store.staging import ACTIVITY, VERSION, Staging
+from monitor.store.tables import SnapshotRow, SourceRow, json_text, micros
 
 SNAPSHOTS = SnapshotRow.__table__  # type: ignore[attr-defined]
 SOURCES = SourceRow.__table__  # type: ignore[attr-defined]

@@ -12,8 +12,7 @@ from sqlalchemy import Connection, Engine, insert, select
 
 from monitor.store import ledger
 from monitor.store.engine import reading
-from monitor.store.staging import json_text
-from monitor.store.tables import RuleSetRow, SnapshotRow
+from monitor.store.tables import RuleSetRow, SnapshotRow, json_text
 
 RULE_SETS = RuleSetRow.__table__  # type: ignore[attr-defined]
 SNAPSHOTS = SnapshotRow.__table__  # type: ignore[attr-defined]

@@ -14,8 +14,8 @@ from monitor.domain.reading import Scope
 from monitor.store.settle_grants import settle_grants
 from monitor.store.settle_things import settle_groups, settle_roles, settle_seats
 from monitor.store.settled import Drift, Settled, whole, write_changes
-from monitor.store.staging import HISTORY, SEEN, Staging, json_text
-from monitor.store.tables import micros, moment
+from monitor.store.staging import HISTORY, SEEN, Staging
+from monitor.store.tables import json_text, micros, moment
 
 _LISTS = {"tags", "past_levels", "past_roles", "past_emails", "earlier_ids"}
 _MOMENTS = {"created", *HISTORY[:6]}

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from monitor.domain.change import Change, Version
 from monitor.domain.observed import Account, Kind, Role
 from monitor.domain.reading import Outcome, ScopeEnded
-from monitor.store.staging import Staging, json_text
+from monitor.store.staging import Staging
+from monitor.store.tables import json_text
 from monitor.store.things import GroupVersion, RoleVersion, SeatsVersion
 
 

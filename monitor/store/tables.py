@@ -11,12 +11,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 from sqlalchemy import BigInteger, Column, Dialect, Index, LargeBinary, MetaData, Text, text
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import JSON, Field, SQLModel
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+_json = msgspec.json.Encoder(order="sorted").encode
 
 SQLModel.metadata = MetaData(
     naming_convention={
@@ -26,6 +28,10 @@ SQLModel.metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+def json_text(value: Any) -> str:
+    return _json(value).decode()
 
 
 def micros(moment: datetime | None) -> int | None:
