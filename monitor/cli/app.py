@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +23,8 @@ from monitor import __version__
 from monitor.errors import ConfigError, MonitorError, RuleErrors
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from monitor.config import Config
 
 
@@ -33,6 +36,7 @@ class Exit(IntEnum):
     PARTIAL = 4
 
 
+SourceOption = Annotated[str | None, typer.Option("--source", "-s", help="Only this source.")]
 app = typer.Typer(
     name="access-monitor",
     help="Watches who can do what in your applications, remembers it, "
@@ -82,19 +86,42 @@ def person(by: str | None) -> str:
         raise ConfigError(["--by: say who you are; there is no login name here"]) from error
 
 
+def database(config: Config) -> Engine:
+    """What is recorded so far; there must be something."""
+    from monitor import wiring
+
+    return wiring.database(config, must_exist=True)
+
+
+def moment(text: str | None, option: str, *, end: bool = True) -> datetime | None:
+    """A date or a time on the command line: 2026-03-01, or RFC 3339. A date means its end (or beginning), in UTC."""
+    if text is None:
+        return None
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError([f'{option}: "{text}" is no time; write 2026-03-01 or 2026-03-01T12:00:00Z']) from error
+    if len(text) == len("2026-03-01") and end:
+        when = when.replace(hour=23, minute=59, second=59, microsecond=999_999)
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
 def register() -> None:
     """Every module of commands registers its own when it is imported."""
     from monitor.cli import (  # noqa: F401
+        accounts,
         act,
+        drift,
         exempt,
+        findings,
         hindsight,
-        look,
         outbox,
         quarantine,
         routes,
         rules,
         silence,
         slack,
+        snapshots,
         start,
         templates,
     )  # fmt: skip

@@ -27,7 +27,7 @@ from rich.table import Table
 from monitor import wiring
 from monitor.cli import logs
 from monitor.cli.clock import SystemClock
-from monitor.cli.look import TOLD, told
+from monitor.cli.drift import TOLD, told
 from monitor.cli.output import Format, clean, console, counted, said, severity, show
 from monitor.cli.progress import progress
 from monitor.config import load

@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli.app import config_of
-from monitor.cli.look import SourceOption, moment
+from monitor.cli.app import SourceOption, config_of, moment
 from monitor.cli.output import Format, FormatOption, show
 from monitor.cli.rules import rules
 from monitor.errors import ConfigError

@@ -46,7 +46,7 @@ def list_(
 def show_(context: typer.Context, snapshot: SnapshotArgument = None, fmt: FormatOption = Format.TABLE) -> None:
     """Exactly what a quarantined snapshot would have changed, as `drift` shows what did change."""
     from monitor import wiring
-    from monitor.cli.look import show_changes
+    from monitor.cli.drift import show_changes
     from monitor.store import aside
 
     config = config_of(context)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.cli.app import app, config_of, person
-from monitor.cli.look import moment
+from monitor.cli.app import app, config_of, moment, person
 from monitor.cli.output import Format, FormatOption, clean, console, counted, show
 from monitor.domain.matcher import Matcher
 from monitor.domain.rule import Severity
