@@ -12,22 +12,24 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy import Connection
 
 from monitor.decide import breaker, route
 from monitor.decide.address import addressed, readdressed
 from monitor.decide.backoff import wait
 from monitor.decide.digest import digest
+from monitor.decide.group import told_together
 from monitor.decide.present import rfc3339
 from monitor.domain.message import Channel, Health, Manner, Notification, Reason, Receipt, Sending
 from monitor.domain.reading import Outcome
 from monitor.errors import MonitorError, TemplateFault
 from monitor.line.parts import Parts
 from monitor.line.telling import tell_operator
-from monitor.store import outbox, queries
+from monitor.store import findings, outbox, queries, together
 from monitor.store.locks import held
 
 log = structlog.get_logger()
@@ -63,8 +65,8 @@ def deliver_waiting(parts: Parts, pace: Pace = WHOLE) -> Counter[str]:
 
 
 def receivers_due(parts: Parts) -> list[str]:
-    """Receivers with something to send now. What was collected for a digest whose time has come is one of them."""
-    _digests(parts, parts.clock.now())
+    """Receivers with something to send now; what was collected, and whose time has come, is written first."""
+    _collected(parts, parts.clock.now())
     _template_faults(parts)
     now = parts.clock.now()  # after what was just written, so that it is due
     known = outbox.health(parts.engine)
@@ -158,7 +160,7 @@ def because_of(
     fallback = parts.manners.get(note.receiver, Manner()).fallback
     ours_alone = note.reason in (Reason.TEST, Reason.UPDATED)
     if receipt.sending is Sending.REJECTED and fallback is not None and not ours_alone:
-        yield from _said(parts, [readdressed(note, fallback, refused_by=note.lane)])
+        yield from _said(parts, [replace(readdressed(note, fallback, refused_by=note.lane), group=None)])
     others = [fallback] if fallback is not None else _others(parts, note.receiver)
     yield from _said(parts, list(_trouble(note, receipt, before, known, others, now)))
 
@@ -198,9 +200,17 @@ def _said(parts: Parts, notes: Sequence[Notification]) -> list[Notification]:
     return [note for note, _ in addressed([(n, None) for n in notes], parts.manners, parts.zone)]
 
 
-def _digests(parts: Parts, now: datetime) -> None:
-    for lane in outbox.digests_due(parts.engine, now):
-        outbox.gather(parts.engine, lane, lambda collected: digest(collected, now))
+def _collected(parts: Parts, now: datetime) -> None:
+    """Digests and groups: what waits together is told by one message."""
+
+    def grouped(connection: Connection, collected: Sequence[Notification]) -> Notification:
+        told = together.members(connection, str(group))
+        found = findings.of_ids(connection, list(told))
+        return told_together(collected, found, {i for i, once in told.items() if once}, parts.rules.by_id, now)
+
+    for lane, group in outbox.due_together(parts.engine, now):
+        make = grouped if group else lambda _, collected: digest(collected, now)
+        outbox.gather(parts.engine, lane, group, make)
 
 
 def _template_faults(parts: Parts) -> None:

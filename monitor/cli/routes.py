@@ -16,7 +16,7 @@ from monitor.errors import ConfigError
 if TYPE_CHECKING:
     from monitor.config import Config
     from monitor.domain.finding import Finding
-    from monitor.domain.message import Route
+    from monitor.domain.message import Group, Notification, Route
     from monitor.line.parts import Parts
 
 routes = typer.Typer(no_args_is_help=True, help="Who hears of what.")
@@ -106,27 +106,41 @@ def _fitting(one: Route) -> str:
     return (f"fits: {what}" if what else "matches all") + ("; later routes may take it as well" if one.go_on else "")
 
 
+def _waiting(one: Notification, groups: Mapping[str, Group]) -> str:
+    """How a message waits for others."""
+    from monitor.deliver.wording import duration
+
+    if one.collected:
+        return f"{one.lane} in its digest"
+    group = groups.get(one.receiver)
+    if group is None:
+        return one.lane
+    common = ", ".join(f"{name} {value or 'none'}" for name, value in group.by)
+    return f"{one.lane} in a group ({common}), {duration(group.wait.total_seconds())} after the first of it"
+
+
 def _taken(row: dict[str, Any]) -> str:
     return ", ".join(str(s["route"]) for s in row["routes"] if s["takes"])
 
 
 def _lanes(parts: Parts, found: Finding) -> list[str]:
-    """Receivers, each with the address that it goes to and whether it waits for a digest: as the line would do it."""
+    """Receivers, each with the address that it goes to and how it waits for others: as the line would do it."""
     from monitor.decide import route
     from monitor.decide.address import addressed
     from monitor.decide.present import finding
     from monitor.domain.message import Reason
 
-    now = parts.clock.now()
+    now, rule = parts.clock.now(), parts.rules.by_id.get(found.rule)
+    groups = route.groups(found, parts.routes, rule)
     notes = [
         (
             route.notification(r, Reason.OPENED, "test", found.title, found.source, now, {"finding": finding(found)}),
             None,
         )
-        for r in route.receivers(found, parts.routes, parts.rules.by_id.get(found.rule))
+        for r in route.receivers(found, parts.routes, rule)
     ]
     said = (note for note, _ in addressed(notes, parts.manners, parts.zone))
-    return list(dict.fromkeys(n.lane + (" in its digest" if n.collected else "") for n in said))
+    return list(dict.fromkeys(_waiting(n, groups) for n in said))
 
 
 def _made_up(

@@ -104,8 +104,17 @@ def _history(state: again.Recorded, rule: Rule, subject: Subject) -> list[dict[s
 def _messages(state: again.Recorded, found: Finding) -> list[dict[str, Any]]:
     return [
         {k: present.plain(r[k]) for k in ("id", "receiver", "reason", "status", "created_at", "sent_at", "error")}
+        | {"together": _together(r)}
         for r in outbox.of_finding(state.engine, found.id or 0)
     ]
+
+
+def _together(row: dict[str, Any]) -> str | None:
+    """How a message waits to be told with others, or which one told it."""
+    if row["digest_id"] is not None:
+        return f"told by message {row['digest_id'][:8]}"
+    where = "in a group" if row["group_id"] else "for the digest"
+    return f"waits {where} until {row['due_at']:%Y-%m-%d %H:%M} UTC" if row["status"] == "collected" else None
 
 
 _MARKS = {True: "[green]✓ holds[/]", False: "[red]✗ does not[/]", None: "[yellow]? unknown[/]"}
@@ -134,7 +143,8 @@ def print_explained(row: dict[str, Any]) -> None:
         out.print(f"  finding {mark}: opened {opened_at}, {clean(found['why_sent'])}{ended}")
         for message in found["messages"]:
             out.print(f"      {clean(message['receiver'])}: {message['reason']}, {message['status']}"
-                      f" {_short(message['sent_at'] or '') or clean(message['error'] or '')}")  # fmt: skip
+                      f" {_short(message['sent_at'] or '') or clean(message['error'] or '')}"
+                      + (f" ({message['together']})" if message["together"] else ""))  # fmt: skip
         if found["waits"]:
             out.print(f"      {clean(found['waits'])}", soft_wrap=True)
     if not row["history"]:

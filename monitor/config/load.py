@@ -151,7 +151,9 @@ def _cross_checks(config: Config) -> list[str]:
             f"routes[{i}].escalate[{n}].to: there is no receiver {name}"
             for n, step in enumerate(route.escalate) for name in step.to if name not in receivers
         ]  # fmt: skip
-        if route.changes and (_of_findings(route) or route.go_on or route.escalate):
+        if "group_wait" in route.model_fields_set and not route.group_by:
+            problems.append(f"routes[{i}].group_wait: nothing is told together without `group_by`")
+        if route.changes and (_of_findings(route) or route.go_on or route.escalate or route.group_by):
             problems.append(f"routes[{i}]: changes go by `source` alone; make two routes of it")
         problems += [
             f"routes[{i}].source: there is no source {n}" for n in route.source if not fnmatch.filter(sources, n)

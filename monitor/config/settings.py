@@ -56,6 +56,8 @@ class RouteConfig(Strict):
     subject: list[str] = []
     go_on: Annotated[Bool, Field(alias="continue")] = False
     escalate: list[EscalationConfig] = []
+    group_by: list[Literal["severity", "rule", "source", "pack", "owner", "subject"]] = []
+    group_wait: Annotated[Duration, Field(le=timedelta(days=1))] = timedelta(minutes=5)
     changes: list[str] = []
 
 

@@ -38,6 +38,21 @@ def values_of(found: Finding, rule: Rule | None, name: str) -> Iterable[str]:
     return (str(getattr(found, name)),)
 
 
+def shared(found: Finding, rule: Rule | None, names: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """What it has in common with the findings that it is told with: one value a name."""
+    return tuple((name, _one(found, rule, name)) for name in names)
+
+
+def _one(found: Finding, rule: Rule | None, name: str) -> str:
+    """Ids mean nothing beyond their source; a grant goes with its account, and a folder inside others by itself."""
+    if name == "subject":
+        kind, who = found.subject.kind, found.subject.id
+        return f"{found.source} {Kind.ACCOUNT} {holder(who)}" if kind == Kind.GRANT else f"{found.source} {kind} {who}"
+    if name == "pack":
+        return next(reversed(packs(rule)), "")
+    return found.owner.casefold() if name == "owner" else str(getattr(found, name))
+
+
 def packs(rule: Rule | None) -> tuple[str, ...]:
     """The folder that a rule's file lies in, and those around it, below the folder of all rules."""
     folders = rule.file.replace("\\", "/").split("/")[1:-1] if rule else []

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from monitor.decide import present
 from monitor.decide.drift import names_of
-from monitor.decide.fits import misses
+from monitor.decide.fits import misses, shared
 from monitor.decide.reconcile import ACTIVATED
 from monitor.domain.change import Change
 from monitor.domain.finding import Event, EventKind, Finding
-from monitor.domain.message import Notification, Reason, Route
+from monitor.domain.message import Group, Notification, Reason, Route
 from monitor.domain.reading import Lane, Outcome
 from monitor.domain.rule import Rule, Severity, Verdict
 from monitor.domain.silence import Silence
@@ -37,6 +37,8 @@ WHY_NOW = {
 }  # fmt: skip
 
 
+# What may wait for others like it. What comes after is told where the finding was told first.
+MAY_WAIT = (Reason.OPENED, Reason.REOPENED, Reason.SILENCE_ENDED)
 FOR_ALL = (EventKind.RESOLVED, EventKind.SEVERITY_RAISED)  # told to all who heard of the finding
 
 
@@ -66,6 +68,19 @@ def receivers(found: Finding, routes: Sequence[Route], rule: Rule | None = None)
     """Who hears of it, each once."""
     taking = (step.route.to for step in passage(found, routes, rule) if not step.why_not)
     return tuple(dict.fromkeys(name for to in taking for name in to))
+
+
+def groups(found: Finding, routes: Sequence[Route], rule: Rule | None = None) -> dict[str, Group]:
+    """By receiver, with what else it is told: as the first route says that names it. What is critical waits for
+    nothing.
+    """
+    taking = [step.route for step in passage(found, routes, rule) if not step.why_not]
+    by_receiver = {name: route for route in reversed(taking) for name in route.to}
+    waits = found.severity is not Severity.CRITICAL
+    return {
+        name: Group(shared(found, rule, route.group_by), route.group_wait)
+        for name, route in by_receiver.items() if waits and route.group_by
+    }  # fmt: skip
 
 
 def hearers(event: Event, routes: Sequence[Route], rules: Mapping[str, Rule]) -> tuple[str, ...]:
@@ -112,8 +127,10 @@ def of_events(
         if event.kind in WHY_NOW or reason is Reason.FLAPPING:
             content["happened"] = event.flapping or happened(event)
         key = f"finding:{found.fingerprint}:{present.rfc3339(found.opened_at)}:{present.rfc3339(now)}"
+        together = groups(found, routes, rules.get(found.rule)) if reason in MAY_WAIT else {}
         for receiver in hearers(event, routes, rules):
-            yield notification(receiver, reason, key, found.title, found.source, now, content), found.fingerprint
+            note = notification(receiver, reason, key, found.title, found.source, now, content)
+            yield replace(note, group=together.get(receiver)), found.fingerprint
     for source, rule, reason in sorted(storms):
         held = [event for event, why_told in told if _kind(event, why_told) == (source, rule, reason)]
         yield from ((note, None) for note in _storm(reason, held, rules, routes, now))

@@ -12,7 +12,7 @@ from monitor.deliver.clean import one_line
 from monitor.domain.message import Notification, Reason
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-_FINDINGS = (Reason.BASELINE, Reason.STORM, Reason.DIGEST)  # messages that list findings
+_FINDINGS = (Reason.BASELINE, Reason.STORM, Reason.DIGEST, Reason.GROUP, Reason.NEW_IN_GROUP)  # messages that list them
 _FINDING = (
     "severity", "title", "source", "subject_kind", "subject_id", "email", "name", "rule", "owner",
     "opened_at", "due_at", "evidence", "fingerprint",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from email import message_from_bytes
 from email.headerregistry import Address
 from email.message import EmailMessage, Message
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from monitor.deliver.attachment import attachment
 from monitor.deliver.render import Renderer
@@ -58,16 +59,23 @@ def message_id(notification: Notification, domain: str) -> str:
 
 
 def thread(notification: Notification, domain: str) -> str | None:
-    """The Message-ID of the first mail about a finding."""
-    found = notification.content.get("finding")
-    if not found:
+    """The Message-ID of the first mail about a finding, or a group of them."""
+    content = notification.content
+    if not (content.get("finding") or "group" in content):
         return None
-    which = f"{found['fingerprint']}\n{found['opened_at']}\n{notification.lane}"
+    of = content["group"]["id"] if "group" in content else _episode(content["finding"])
+    which = f"{of}\n{notification.lane}"
     return _id(hashlib.sha256(which.encode()).hexdigest()[:24], domain)
+
+
+def _episode(found: Mapping[str, Any]) -> str:
+    return f"{found['fingerprint']}\n{found['opened_at']}"
 
 
 def _first(notification: Notification) -> bool:
     content = notification.content
+    if "group" in content:
+        return bool(content["group"]["first"])
     return notification.reason in (Reason.OPENED, Reason.FLAPPING) or (
         notification.reason is Reason.REOPENED and content["finding"]["opened_at"] == content["at"]
     )

@@ -29,7 +29,7 @@ from monitor.deliver.attachment import rows
 from monitor.deliver.clean import folded, header, lines, one_line, shortened
 from monitor.deliver.samples import samples
 from monitor.deliver.wording import FILTERS, Lines, Mention
-from monitor.domain.message import ABOUT_A_FINDING, Notification, Reason
+from monitor.domain.message import ABOUT_A_FINDING, KEPT_UP_TO_DATE, Notification, Reason
 from monitor.errors import TemplateFault
 
 SHOWN = 12  # lines of a list that a message shows; the rest is in the attached CSV
@@ -122,7 +122,7 @@ class Renderer:
         return self._or_shipped(lambda r: r._blocks(notification, attached, folded, buttons))
 
     def slack_thread(self, part: str, notification: Notification) -> dict[str, Any]:
-        """What goes into the thread of a message about a finding: its `evidence`, or a line of its `history`."""
+        """What goes into the thread of a message: a finding's `evidence`, or a line of the `history`."""
         return self._or_shipped(lambda r: r._payload(f"slack/{part}.json.j2", notification))
 
     def webhook(
@@ -138,7 +138,8 @@ class Renderer:
         faults: dict[str, None] = {}
         for notification in samples():
             of_finding = [partial(self._payload, f"slack/{p}.json.j2") for p in ("evidence", "history")]
-            for way in ways + (of_finding if notification.reason in ABOUT_A_FINDING else []):
+            thread = of_finding if notification.reason in ABOUT_A_FINDING else of_finding[1:]
+            for way in ways + (thread if notification.reason in KEPT_UP_TO_DATE else []):
                 try:
                     way(notification)
                 except TemplateFault as fault:
@@ -285,6 +286,7 @@ def _stem(notification: Notification) -> str:
     same = {
         **dict.fromkeys(ABOUT_A_FINDING, "finding"),
         Reason.DRILL: "test",
+        Reason.NEW_IN_GROUP: "group",
         **dict.fromkeys((Reason.SILENCE_ENDING, Reason.EXEMPTION_ENDING), "operations"),
     }
     return same.get(notification.reason, notification.reason.value)

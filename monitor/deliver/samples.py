@@ -182,6 +182,26 @@ def _digest() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _group(over: int = 0, new: int = 0) -> dict[str, Any]:
+    """Seven findings of one rule; some of them are over, some joined just now."""
+    open_yet = [f | {"new": i < new or not (over or new)} for i, f in enumerate(_listed(7 - over, [("high", 7)]))]
+    gone = ("status", "verdict", "opened_at", "resolved_at", "resolution", "resolution_detail", "open_for")
+    ended = [f | {k: RESOLVED[k] for k in gone} | {"new": False} for f in list(_listed(7, [("high", 7)]))[7 - over :]]
+    news = [f | {"reason": "opened", "at": _AT, "happened": ""} for f in open_yet if f["new"]]
+    news += [f | {"reason": "resolved", "at": _AT, "happened": ""} for f in ended]
+    kept = ("fingerprint", "title", "severity", "resolution", "open_for", "reason", "at", "happened")
+    rule, state = "admin-kept-after-role-change", f": {7 - over} open, {over} over" if 0 < over < 7 else ""
+    return {
+        "title": f"7 findings of {rule} in acme-school{state or (', all over' if over else '')}",
+        "group": {"id": "6a0c7d1e-0000-5000-8000-000000000001", "by": {"rule": rule}, "first": not (over or new)},
+        "findings": open_yet + ended, "news": [{k: n.get(k) for k in kept} for n in news],
+        "counts": {"high": 7 - over} if over < 7 else {}, "open": 7 - over, "over": over,
+        "owners": [FINDING["owner"]], "due_at": FINDING["due_at"] if over < 7 else None,
+        "since": RESOLVED["opened_at"] if over else _AT,
+        "description": FINDING["description"], "runbook": FINDING["runbook"],
+    }  # fmt: skip
+
+
 _CONTENTS: dict[Reason, Callable[[], dict[str, Any]]] = {
     Reason.OPENED: lambda: {"title": FINDING["title"], "finding": FINDING},
     Reason.REOPENED: lambda: {"title": FINDING["title"], "finding": FINDING},
@@ -210,6 +230,8 @@ _CONTENTS: dict[Reason, Callable[[], dict[str, Any]]] = {
         "7 days"
     ),
     Reason.SEVERITY_RAISED: _timely("severity raised from medium to high"),
+    Reason.GROUP: _group,
+    Reason.NEW_IN_GROUP: lambda: _group(over=3, new=1),
     Reason.SILENCE_ENDING: _silence,
     Reason.EXEMPTION_ENDING: _exemption,
     Reason.TEST: lambda: {"title": "A test message"},
@@ -240,6 +262,10 @@ def samples() -> Iterator[Notification]:
     yield sample(Reason.UPDATED, finding=mine, happened="assigned by dana@example.test: to bob (U0BOB00001)")
     yield sample(Reason.UPDATED, finding=RESOLVED, happened="gone")
     yield sample(Reason.RESOLVED, finding=RESOLVED | {"resolution": "gone", "resolution_detail": None, "owner": ""})
+    yield sample(Reason.GROUP, **_group(over=3))
+    yield sample(Reason.GROUP, **_group(over=7))
+    several: dict[str, Any] = {"description": "", "runbook": "", "owners": [], "due_at": None}
+    yield sample(Reason.GROUP, **(_group() | several), findings=[f | {"new": True} for f in _listed(99)])
     nothing = "0 findings existed in acme-school before we looked"
     yield sample(Reason.BASELINE, findings=[], counts={}, accounts=0, privileged=0, title=nothing)
     yield sample(Reason.CHANGES, changes=_CHANGES[:1], title="1 change in acme-school")

@@ -1,6 +1,6 @@
 """Slack, through a bot's token: exactly once, since a message can be found again by its metadata.
 
-A finding has one message that is kept up to date, with its evidence and its history in the thread.
+A finding, or a group of them, has one message that is kept up to date, with its evidence and its history in the thread.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from monitor.deliver.blocks import is_cut
 from monitor.deliver.render import SHOWN, Renderer
 from monitor.deliver.slack_errors import NO_MESSAGE, OPERATOR, PAYLOAD, classify, code_of
 from monitor.deliver.slack_http import Web
-from monitor.domain.message import ABOUT_A_FINDING, Notification, Reason, Receipt, Sending
+from monitor.domain.message import ABOUT_A_FINDING, KEPT_UP_TO_DATE, Notification, Reason, Receipt, Sending
 from monitor.errors import MonitorError
 
 EVENT = "access_monitor_notification"
@@ -76,10 +76,10 @@ class SlackBot:
         return Receipt(Sending.SENT, detail, f"{where}/{ts}")
 
     def _living(self, notification: Notification) -> tuple[str, str] | None:
-        """Channel and ts of the message that this finding has; None when it has none in the channel of the config."""
+        """Channel and ts of the message that this has already; None when there is none in the channel of the config."""
         where, _, ts = notification.latest.partition("/")
         moved = bool(_CONVERSATION.fullmatch(self.channel)) and where != self.channel
-        return (where, ts) if ts and "finding" in notification.content and not moved else None
+        return (where, ts) if ts and notification.reason in KEPT_UP_TO_DATE and not moved else None
 
     def _update(self, notification: Notification, where: str, ts: str) -> Receipt | None:
         """Brings the message up to date, then adds a line to its thread. None: there is no such message any more."""
@@ -103,9 +103,8 @@ class SlackBot:
 
     def _history(self, notification: Notification, where: str, ts: str) -> Receipt:
         said = self.renderer.slack_thread("history", notification)
-        loud = notification.reason in LOUD and notification.content["finding"]["severity"] in ("high", "critical")
         try:
-            self._reply(notification, where, ts, said["text"], reply_broadcast=loud)
+            self._reply(notification, where, ts, said["text"], reply_broadcast=_is_loud(notification))
         except Exception as error:
             receipt = classify(error)
             if receipt.sending is not Sending.REJECTED:
@@ -257,6 +256,14 @@ def _manners(notification: Notification) -> Answer:
         "client_msg_id": str(uuid.uuid5(uuid.NAMESPACE_OID, notification.id)),
         "parse": "none", "link_names": False, "unfurl_links": False, "unfurl_media": False,
     }  # fmt: skip
+
+
+def _is_loud(notification: Notification) -> bool:
+    """Whether the line is shown in the channel as well. A new finding always is: it has no message of its own."""
+    told = {**notification.content.get("finding", {}), "reason": notification.reason}
+    news = notification.content.get("news", [told])
+    grave = any(n["reason"] in LOUD and n["severity"] in ("high", "critical") for n in news)
+    return grave or notification.reason is Reason.NEW_IN_GROUP
 
 
 def _has_evidence(notification: Notification) -> bool:

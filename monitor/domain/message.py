@@ -35,6 +35,8 @@ class Reason(StrEnum):
     EXEMPTION_ENDING = "exemption_ending"  # whom it lets be is told again from its end on
     SEVERITY_RAISED = "severity_raised"  # its rule was edited: it is graver than what was told
     FLAPPING = "flapping"  # it opened once more, too often to be told each time from now on
+    GROUP = "group"  # what one route collects: findings with something in common, and what becomes of them
+    NEW_IN_GROUP = "new_in_group"  # a finding joins a group that was told already
 
 
 # Reasons of messages about one finding.
@@ -44,11 +46,23 @@ ABOUT_A_FINDING = (
 )  # fmt: skip
 
 
+# And those of messages that may be one which is kept up to date.
+KEPT_UP_TO_DATE = (*ABOUT_A_FINDING, Reason.GROUP, Reason.NEW_IN_GROUP)
+
+
 class Escalation(NamedTuple):
     """Who hears of a finding as well that nobody acknowledges in time."""
 
     after: timedelta
     to: tuple[str, ...]
+
+
+class Group(NamedTuple):
+    """What findings that are told together have in common: names and values."""
+
+    by: tuple[tuple[str, str], ...]
+    wait: timedelta = timedelta()  # how long the first one waits for others
+    id: str = ""  # given when the first one is written; when all are over, the next one begins another group
 
 
 class Route(NamedTuple):
@@ -66,6 +80,8 @@ class Route(NamedTuple):
     subject: tuple[str, ...] = ()
     go_on: bool = False  # later routes may take the finding as well
     escalate: tuple[Escalation, ...] = ()
+    group_by: tuple[str, ...] = ()  # findings with the same values are told together
+    group_wait: timedelta = timedelta(minutes=5)
 
     @property
     def matcher(self) -> Matcher:
@@ -94,6 +110,7 @@ class Notification:
     address: str = ""  # one of several that the receiver has; empty: the receiver's own
     due_at: datetime | None = None  # not to be sent before
     collected: bool = False  # to be told by the receiver's next digest
+    group: Group | None = None  # with whom it is told, or the group that it tells of
     earlier: str = ""  # what the other side calls the first message about the same finding, in the same lane
     latest: str = ""  # and the newest one: the same, where one message is kept up to date
 

@@ -45,6 +45,11 @@ def to_reconcile(connection: Connection, source_id: int, ids: Sequence[int] | No
     return [f for chunk in chunks for f in load(connection, FINDINGS.c.id.in_(chunk), *asked)]
 
 
+def of_ids(connection: Connection, ids: Sequence[int]) -> list[Finding]:
+    chunks = (ids[i : i + 500] for i in range(0, len(ids), 500))
+    return [f for chunk in chunks for f in load(connection, FINDINGS.c.id.in_(chunk))]
+
+
 def seen_before(connection: Connection, fingerprints: Iterable[str]) -> frozenset[str]:
     """Which of these fingerprints have had a finding before."""
     found: set[str] = set()

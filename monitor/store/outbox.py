@@ -20,6 +20,7 @@ from monitor.domain.message import Health, Notification, Reason, Receipt, Sendin
 from monitor.store import ledger
 from monitor.store.engine import reading, writing
 from monitor.store.tables import DeliveryRow, OutboxRow, ReceiverRow, micros, moment
+from monitor.store.together import COLLECTED, group_of, place, waiting_in
 
 OUTBOX = OutboxRow.__table__  # type: ignore[attr-defined]
 DELIVERIES = DeliveryRow.__table__  # type: ignore[attr-defined]
@@ -30,7 +31,6 @@ UNSENT = ("pending", "sending", "uncertain", "collected", "dead")
 
 # The conditions of the partial indexes, word for word: the planner takes the index only then.
 _WAITING = "status IN ('pending', 'sending', 'uncertain')"
-_COLLECTED = "status = 'collected'"
 
 # One step of the index for each lane, however many rows wait in it.
 _LANES = """
@@ -46,8 +46,8 @@ _HEADS = """
     WHERE o.due_at <= :now ORDER BY o.position
 """
 _READY = """
-    SELECT lanes.lane FROM lanes WHERE EXISTS (
-        SELECT 1 FROM outbox o WHERE o.lane = lanes.lane AND o.{which} AND o.due_at <= :now AND o.digest_id IS NULL)
+    SELECT DISTINCT o.lane, o.group_id FROM lanes JOIN outbox o ON o.lane = lanes.lane
+    WHERE o.{which} AND o.due_at <= :now AND o.digest_id IS NULL
 """
 _LEASE = """
     UPDATE outbox SET status = 'sending', lease_owner = :owner, lease_until = :until, lease_token = :token,
@@ -55,10 +55,11 @@ _LEASE = """
     WHERE id = (SELECT o.id FROM outbox o WHERE o.lane = :lane AND o.{which} ORDER BY o.position LIMIT 1)
       AND due_at <= :now
       AND (status IN ('pending', 'uncertain') OR (status = 'sending' AND (:alone OR lease_until < :now)))
-    RETURNING id, receiver, lane, reason, key, finding_id, content, created_at, first_attempt_at, attempts
+    RETURNING id, receiver, lane, reason, key, finding_id, content, created_at, first_attempt_at, attempts, group_id,
+        group_key
 """
 _DUE = text((_LANES + _HEADS).format(which=_WAITING))
-_DIGESTS = text((_LANES + _READY).format(which=_COLLECTED))
+_TOGETHER = text((_LANES + _READY).format(which=COLLECTED))
 _CLAIM = text(_LEASE.format(which=_WAITING))
 
 
@@ -78,21 +79,26 @@ def put(
     added = []
     for note, finding_id in notes:
         position += 1
+        group, due_at = place(connection, note, finding_id)
         row = {
             "id": note.id, "position": position, "receiver": note.receiver, "lane": note.lane,
             "reason": note.reason.value, "key": note.key,
             "finding_id": finding_id, "snapshot_id": snapshot_id, "content": dict(note.content),
-            "status": "collected" if note.collected else "pending",
-            "attempts": 0, "created_at": note.created_at, "due_at": note.due_at or note.created_at,
+            "status": "collected" if note.collected or (group and finding_id) else "pending",
+            "attempts": 0, "created_at": note.created_at, "due_at": due_at,
+            "group_id": group.id if group else None, "group_key": json.dumps(group.by) if group else None,
         }  # fmt: skip
         result = connection.execute(insert_or(OUTBOX).values(row).on_conflict_do_nothing())
         if result.rowcount:
             added.append(row)
-    ledger_rows = [("notification.written", {"id": r["id"], "receiver": r["lane"], "reason": r["reason"],
-                                             "finding": r["finding_id"]}) for r in added]  # fmt: skip
     if added:
-        ledger.append(connection, added[0]["created_at"], ledger_rows)
+        ledger.append(connection, added[0]["created_at"], [("notification.written", _written(r)) for r in added])
     return added
+
+
+def _written(row: dict[str, Any]) -> dict[str, Any]:
+    body = {"id": row["id"], "receiver": row["lane"], "reason": row["reason"], "finding": row["finding_id"]}
+    return body | ({"group": row["group_id"]} if row["group_id"] else {})
 
 
 def say(engine: Engine, notes: Iterable[Notification]) -> int:
@@ -125,18 +131,18 @@ def claim(engine: Engine, lane: str, owner: str, token: str, now: datetime, *, a
         if row is None or before is None:
             return None
         connection.execute(insert(DELIVERIES).values(outbox_id=row.id, attempt=row.attempts, started_at=now))
-        earlier, latest = _names(connection, row.finding_id, lane)
+        earlier, latest = _names(connection, row, lane)
         return Claim(notification_of(row, earlier, latest), token, before.status in ("sending", "uncertain"))
 
 
-def _names(connection: Connection, finding_id: int | None, lane: str) -> tuple[str, str]:
-    """What the other side calls the first message about a finding, and the newest one."""
-    if finding_id is None:
+def _names(connection: Connection, row: Any, lane: str) -> tuple[str, str]:
+    """What the other side calls the first message about a finding, or a group, and the newest one."""
+    if row.finding_id is None and row.group_id is None:
         return "", ""
+    about = OUTBOX.c.group_id == row.group_id if row.group_id else OUTBOX.c.finding_id == row.finding_id
     said = (
-        select(OUTBOX.c.reference)
-        .where(OUTBOX.c.finding_id == finding_id, OUTBOX.c.lane == lane, OUTBOX.c.status == "sent")
-        .where(OUTBOX.c.reference.is_not(None)).limit(1)
+        select(OUTBOX.c.reference).where(about, OUTBOX.c.lane == lane, OUTBOX.c.status == "sent")
+        .where(OUTBOX.c.reference.is_not(None), OUTBOX.c.digest_id.is_(None)).limit(1)
     )  # fmt: skip
     first = connection.execute(said.order_by(OUTBOX.c.position)).scalar()
     newest = connection.execute(said.order_by(OUTBOX.c.position.desc())).scalar()
@@ -164,7 +170,7 @@ def notification_of(row: Any, earlier: str = "", latest: str = "") -> Notificati
     assert created is not None
     return Notification(
         row.id, row.receiver, Reason(row.reason), row.key, content, created, row.finding_id, first, row.attempts,
-        address=row.lane.partition(" ")[2], earlier=earlier, latest=latest,
+        address=row.lane.partition(" ")[2], earlier=earlier, latest=latest, group=group_of(row),
     )  # fmt: skip
 
 
@@ -200,8 +206,8 @@ def settle(
         )  # fmt: skip
         if result.rowcount != 1:
             return False
-        if note.reason is Reason.DIGEST and status in ("sent", "dead"):
-            told = {"status": status, "sent_at": sent_at, "reference": f"digest {note.id}"}
+        if (note.reason is Reason.DIGEST or note.group) and status in ("sent", "dead"):
+            told = {"status": status, "sent_at": sent_at, "reference": f"told by {note.id}"}
             connection.execute(update(OUTBOX).where(OUTBOX.c.digest_id == note.id).values(told))
         connection.execute(
             update(DELIVERIES)
@@ -340,23 +346,25 @@ def known_key(engine: Engine, beginning: str) -> bool:
         return connection.execute(query).first() is not None
 
 
-# digests
+# what is told together: by a digest, or as a group
 
 
-def digests_due(engine: Engine, now: datetime) -> list[str]:
-    """Lanes in which something was collected whose time has come."""
+def due_together(engine: Engine, now: datetime) -> list[tuple[str, str | None]]:
+    """Lanes, and groups in them, in which something was collected whose time has come."""
     with reading(engine) as connection:
-        return list(connection.execute(_DIGESTS, {"now": micros(now)}).scalars())
+        return [(lane, group) for lane, group in connection.execute(_TOGETHER, {"now": micros(now)})]
 
 
-def gather(engine: Engine, lane: str, make: Callable[[Sequence[Notification]], Notification]) -> Notification | None:
-    """Writes the message that tells what a lane collected, and marks that as told by it, in one transaction."""
+def gather(
+    engine: Engine, lane: str, group: str | None, make: Callable[[Connection, Sequence[Notification]], Notification]
+) -> Notification | None:
+    """Writes the message that tells what was collected, and marks that as told by it, in one transaction."""
     with writing(engine) as connection:
-        which = (OUTBOX.c.lane == lane, OUTBOX.c.digest_id.is_(None), text(_COLLECTED))
+        which = (OUTBOX.c.lane == lane, *waiting_in(group))
         rows = connection.execute(select(OUTBOX).where(*which).order_by(OUTBOX.c.position)).all()
         if not rows:  # another process was quicker
             return None
-        digest = make([notification_of(r) for r in rows])
-        put(connection, [(digest, None)], None)
-        connection.execute(update(OUTBOX).where(*which).values(digest_id=digest.id))
-    return digest
+        told = make(connection, [notification_of(r) for r in rows])
+        put(connection, [(told, None)], None)
+        connection.execute(update(OUTBOX).where(*which).values(digest_id=told.id))
+    return told

@@ -67,6 +67,7 @@ ENDED = text("valid_to IS NOT NULL")
 WAITING = text("status IN ('pending', 'sending', 'uncertain')")
 COLLECTED = text("status = 'collected'")
 GIVEN_UP = text("status = 'dead'")
+GROUPED = text("group_id IS NOT NULL")
 
 
 def where(condition: Any) -> dict[str, Any]:
@@ -411,6 +412,8 @@ class OutboxRow(SQLModel, table=True):
         Index("ix_outbox_collected", "lane", "due_at", **where(COLLECTED)),
         Index("ix_outbox_finding", "finding_id", "lane", "position"),
         Index("ix_outbox_digest", "digest_id"),
+        Index("ix_outbox_group", "lane", "group_key", "position", **where(GROUPED)),
+        Index("ix_outbox_group_id", "group_id", **where(GROUPED)),
         Index("ix_outbox_given_up", "created_at", **where(GIVEN_UP)),
     )
     id: str = Field(primary_key=True)
@@ -434,6 +437,8 @@ class OutboxRow(SQLModel, table=True):
     error: str | None = None
     reference: str | None = None
     digest_id: str | None = None  # the message that tells this one
+    group_id: str | None = None  # what is told together: findings, and the messages that tell of them
+    group_key: str | None = None  # what they have in common, as JSON
 
 
 class ReceiverRow(SQLModel, table=True):

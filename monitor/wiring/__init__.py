@@ -160,7 +160,7 @@ def _route(r: RouteConfig) -> Route:
     return Route(
         tuple(r.to), tuple(s.value for s in r.severity), tuple(r.rule), tuple(r.source), tuple(r.tag),
         tuple(r.changes), tuple(r.pack), tuple(r.owner), tuple(r.control), tuple(r.subject), r.go_on,
-        tuple(Escalation(e.after, tuple(e.to)) for e in r.escalate),
+        tuple(Escalation(e.after, tuple(e.to)) for e in r.escalate), tuple(r.group_by), r.group_wait,
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from monitor.deliver.preview import page
 from monitor.deliver.render import Renderer
 from monitor.deliver.samples import FINDING, RESOLVED, sample, samples
 from monitor.deliver.wording import FILTERS, Lines, change, duration, moment, steps, value
-from monitor.domain.message import ABOUT_A_FINDING, Notification, Reason
+from monitor.domain.message import KEPT_UP_TO_DATE, Notification, Reason
 from monitor.errors import TemplateFault
 
 ROOT = Path(__file__).parents[2]
@@ -39,8 +39,8 @@ HEADERS = [
     "Auto-Submitted", "Content-Type", "Date", "From", "List-Id", "MIME-Version", "Message-ID", "Subject", "To",
     "X-Auto-Response-Suppress",
 ]  # fmt: skip
-FIRST = (Reason.OPENED, Reason.REOPENED, Reason.FLAPPING)
-LATER = [r for r in ABOUT_A_FINDING if r not in FIRST]  # these answer an earlier mail
+FIRST = (Reason.OPENED, Reason.REOPENED, Reason.FLAPPING, Reason.GROUP)
+LATER = [r for r in KEPT_UP_TO_DATE if r not in FIRST]  # these answer an earlier mail
 
 
 def hostile(reason: Reason, text: str) -> Notification:

@@ -26,6 +26,14 @@ REFUSALS = (
 )
 
 
+def _what_outbox_rows_belong_to() -> None:
+    op.create_index("ix_outbox_digest", "outbox", ["digest_id"], unique=False)
+    op.create_index("ix_outbox_finding", "outbox", ["finding_id", "lane", "position"], unique=False)
+    grouped = sa.text("group_id IS NOT NULL")
+    for end, columns in (("group", ["lane", "group_key", "position"]), ("group_id", ["group_id"])):
+        op.create_index(f"ix_outbox_{end}", "outbox", columns, sqlite_where=grouped, postgresql_where=grouped)
+
+
 def upgrade() -> None:
     op.create_table(
         "rule_sets",
@@ -410,6 +418,8 @@ def upgrade() -> None:
         sa.Column("error", sa.String(), nullable=True),
         sa.Column("reference", sa.String(), nullable=True),
         sa.Column("digest_id", sa.String(), nullable=True),
+        sa.Column("group_id", sa.String(), nullable=True),
+        sa.Column("group_key", sa.String(), nullable=True),
         sa.ForeignKeyConstraint(["finding_id"], ["findings.id"], name=op.f("fk_outbox_finding_id")),
         sa.ForeignKeyConstraint(["snapshot_id"], ["snapshots.id"], name=op.f("fk_outbox_snapshot_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
@@ -424,8 +434,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("status = 'collected'"),
         postgresql_where=sa.text("status = 'collected'"),
     )
-    op.create_index("ix_outbox_digest", "outbox", ["digest_id"], unique=False)
-    op.create_index("ix_outbox_finding", "outbox", ["finding_id", "lane", "position"], unique=False)
+    _what_outbox_rows_belong_to()
     op.create_index(
         "ix_outbox_waiting",
         "outbox",
