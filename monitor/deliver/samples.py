@@ -264,8 +264,8 @@ def samples() -> Iterator[Notification]:
     yield sample(Reason.RESOLVED, finding=RESOLVED | {"resolution": "gone", "resolution_detail": None, "owner": ""})
     yield sample(Reason.GROUP, **_group(over=3))
     yield sample(Reason.GROUP, **_group(over=7))
-    several: dict[str, Any] = {"description": "", "runbook": "", "owners": [], "due_at": None}
-    yield sample(Reason.GROUP, **(_group() | several), findings=[f | {"new": True} for f in _listed(99)])
+    mixed = {"findings": [f | {"new": True} for f in _listed(99)], "description": "", "runbook": "", "owners": []}
+    yield sample(Reason.GROUP, **(_group() | mixed | {"due_at": None}))
     nothing = "0 findings existed in acme-school before we looked"
     yield sample(Reason.BASELINE, findings=[], counts={}, accounts=0, privileged=0, title=nothing)
     yield sample(Reason.CHANGES, changes=_CHANGES[:1], title="1 change in acme-school")
