@@ -9,7 +9,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from monitor.deliver.attachment import attachment, rows
 from monitor.deliver.blocks import is_cut
@@ -28,6 +28,15 @@ _PERSON = re.compile(r"[UW][A-Z0-9]{7,}")
 _CONVERSATION = re.compile(r"[CGD][A-Z0-9]{7,}")
 
 Answer = dict[str, Any]
+_WHOLE = "whole"  # at the end of a reference: the evidence stands in the message, and not in its thread
+
+
+class Living(NamedTuple):
+    """The message that a finding has."""
+
+    where: str
+    ts: str
+    whole: bool
 
 
 class SlackBot:
@@ -45,16 +54,16 @@ class SlackBot:
     def send(self, notification: Notification) -> Receipt:
         where = self._living(notification)
         if where is not None:
-            receipt = self._update(notification, *where)
+            receipt = self._update(notification, where)
             if receipt is not None:
                 return receipt
         return self._anew(notification)
 
     def _anew(self, notification: Notification) -> Receipt:
         listed = rows(notification) > SHOWN
-        said = self.renderer.slack(
-            notification, attached=listed, folded=_has_evidence(notification), buttons=self.buttons
-        )
+        # a line in the thread takes as long as a message, and while many wait that is too long
+        folds = _has_evidence(notification) and not notification.crowded
+        said = self.renderer.slack(notification, attached=listed, folded=folds, buttons=self.buttons)
         listed = listed or (rows(notification) > 0 and is_cut(said))
         try:
             posted = self._post(notification, said)
@@ -71,19 +80,21 @@ class SlackBot:
         self._id = self._id or (where if _CONVERSATION.fullmatch(where) else "")
         if listed:
             detail = "; ".join(filter(None, (detail, self._attach(notification, where, ts))))
-        if _has_evidence(notification):
-            detail = "; ".join(filter(None, (detail, self._fold(notification, where, ts))))
-        return Receipt(Sending.SENT, detail, f"{where}/{ts}")
+        refused = self._fold(notification, where, ts) if folds else ""
+        whole = bool(refused) or (_has_evidence(notification) and not folds)
+        return Receipt(Sending.SENT, "; ".join(filter(None, (detail, refused))), _named(where, ts, whole))
 
-    def _living(self, notification: Notification) -> tuple[str, str] | None:
-        """Channel and ts of the message that this has already; None when there is none in the channel of the config."""
-        where, _, ts = notification.latest.partition("/")
+    def _living(self, notification: Notification) -> Living | None:
+        """The message that this has already; None when there is none in the channel of the config."""
+        where, ts, how = (*notification.latest.split("/"), "", "")[:3]
         moved = bool(_CONVERSATION.fullmatch(self.channel)) and where != self.channel
-        return (where, ts) if ts and notification.reason in KEPT_UP_TO_DATE and not moved else None
+        kept = bool(ts) and notification.reason in KEPT_UP_TO_DATE and not moved
+        return Living(where, ts, how == _WHOLE) if kept else None
 
-    def _update(self, notification: Notification, where: str, ts: str) -> Receipt | None:
+    def _update(self, notification: Notification, living: Living) -> Receipt | None:
         """Brings the message up to date, then adds a line to its thread. None: there is no such message any more."""
-        said = self.renderer.slack(notification, folded=True, buttons=self.buttons)
+        where, ts, whole = living
+        said = self.renderer.slack(notification, folded=not whole, buttons=self.buttons)
         manners: Answer = {
             "parse": "none",
             "link_names": False,
@@ -99,18 +110,20 @@ class SlackBot:
                 self.client.chat_update(channel=where, ts=ts, text=said["text"], blocks=[], **manners)
             except Exception as second:
                 return classify(second)
-        return self._history(notification, where, ts)
+        return self._history(notification, living)
 
-    def _history(self, notification: Notification, where: str, ts: str) -> Receipt:
+    def _history(self, notification: Notification, living: Living) -> Receipt:
         said = self.renderer.slack_thread("history", notification)
         try:
-            self._reply(notification, where, ts, said["text"], reply_broadcast=_is_loud(notification))
+            self._reply(
+                notification, living.where, living.ts, said["text"], reply_broadcast=_is_loud(notification)
+            )
         except Exception as error:
             receipt = classify(error)
             if receipt.sending is not Sending.REJECTED:
                 return receipt  # bringing it up to date once more does no harm; the line is asked for first
-            return Receipt(Sending.SENT, f"no line in the thread: {receipt.detail}", f"{where}/{ts}")
-        return Receipt(Sending.SENT, "brought up to date", f"{where}/{ts}")
+            return Receipt(Sending.SENT, f"no line in the thread: {receipt.detail}", notification.latest)
+        return Receipt(Sending.SENT, "brought up to date", notification.latest)
 
     def _fold(self, notification: Notification, where: str, ts: str) -> str:
         """Puts the evidence into the thread; into the message itself when that fails."""
@@ -137,20 +150,21 @@ class SlackBot:
     def find(self, notification: Notification) -> str | None:
         """Raises MonitorError while Slack cannot be asked; None when it never can be, for this app or this channel."""
         where = self._living(notification)
-        if where is not None and self._line_there(notification, *where):
+        if where is not None and self._line_there(notification, where):
             return notification.latest
         message = self._search(notification)
         if message is None:
             return None
         ts = str(message["ts"])
+        refused = ""
         if _has_evidence(notification) and not message.get("reply_count"):
-            self._fold(notification, self._id, ts)
+            refused = self._fold(notification, self._id, ts)
         if rows(notification) > SHOWN and not message.get("reply_count"):
             self._attach(notification, self._id, ts)  # the attempt ended between the message and its list
-        return f"{self._id}/{ts}"
+        return _named(self._id, ts, bool(refused))
 
-    def _line_there(self, notification: Notification, where: str, ts: str) -> bool:
-        asked = {"channel": where, "ts": ts, "include_all_metadata": True, "limit": 200}
+    def _line_there(self, notification: Notification, living: Living) -> bool:
+        asked = {"channel": living.where, "ts": living.ts, "include_all_metadata": True, "limit": 200}
         try:
             replies = self._pages("conversations.replies", "messages", asked)
             return any(_is(m, notification, THREAD_EVENT) for m in replies)
@@ -248,6 +262,10 @@ class SlackBot:
 
     def _ask(self, method: str, asked: Answer) -> Any:
         return self.client.api_call(method, params=asked)  # a form: Slack's reading methods need not take JSON
+
+
+def _named(where: str, ts: str, whole: bool) -> str:
+    return f"{where}/{ts}/{_WHOLE}" if whole else f"{where}/{ts}"
 
 
 def _manners(notification: Notification) -> Answer:

@@ -113,6 +113,7 @@ class Notification:
     group: Group | None = None  # with whom it is told, or the group that it tells of
     earlier: str = ""  # what the other side calls the first message about the same finding, in the same lane
     latest: str = ""  # and the newest one: the same, where one message is kept up to date
+    crowded: bool = False  # many more wait behind it in its lane
 
     @property
     def lane(self) -> str:

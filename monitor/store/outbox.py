@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ DELIVERIES = DeliveryRow.__table__  # type: ignore[attr-defined]
 RECEIVERS = ReceiverRow.__table__  # type: ignore[attr-defined]
 LEASE = timedelta(minutes=5)  # longer than any one send may take
 GIVEN_UP_LATELY = timedelta(days=7)
+CROWD = 10  # so many behind a message: whoever sends it may say it in fewer words, or calls
 UNSENT = ("pending", "sending", "uncertain", "collected", "dead")
 
 # The conditions of the partial indexes, word for word: the planner takes the index only then.
@@ -132,7 +134,14 @@ def claim(engine: Engine, lane: str, owner: str, token: str, now: datetime, *, a
             return None
         connection.execute(insert(DELIVERIES).values(outbox_id=row.id, attempt=row.attempts, started_at=now))
         earlier, latest = _names(connection, row, lane)
-        return Claim(notification_of(row, earlier, latest), token, before.status in ("sending", "uncertain"))
+        crowded = _crowded(connection, lane)
+        note = replace(notification_of(row), earlier=earlier, latest=latest, crowded=crowded)
+        return Claim(note, token, before.status in ("sending", "uncertain"))
+
+
+def _crowded(connection: Connection, lane: str) -> bool:
+    waiting = select(OUTBOX.c.id).where(OUTBOX.c.lane == lane, text(_WAITING)).order_by(OUTBOX.c.position)
+    return connection.execute(waiting.limit(1).offset(CROWD)).first() is not None
 
 
 def _names(connection: Connection, row: Any, lane: str) -> tuple[str, str]:
@@ -164,13 +173,13 @@ def living(connection: Connection, finding_ids: Iterable[int], receivers: Collec
     return found
 
 
-def notification_of(row: Any, earlier: str = "", latest: str = "") -> Notification:
+def notification_of(row: Any) -> Notification:
     content = json.loads(row.content) if isinstance(row.content, str) else row.content
     created, first = (moment(t) if isinstance(t, int) else t for t in (row.created_at, row.first_attempt_at))
     assert created is not None
     return Notification(
         row.id, row.receiver, Reason(row.reason), row.key, content, created, row.finding_id, first, row.attempts,
-        address=row.lane.partition(" ")[2], earlier=earlier, latest=latest, group=group_of(row),
+        address=row.lane.partition(" ")[2], group=group_of(row),
     )  # fmt: skip
 
 

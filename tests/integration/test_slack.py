@@ -223,6 +223,8 @@ class TestFaults:
         told.slack.delete("0")
         assert "account.past_levels" in json.dumps(told.only["blocks"])
         assert told.thread() == []
+        told("updated")
+        assert "account.past_levels" in json.dumps(told.only["blocks"]), "nor is it lost by an update"
 
     def test_the_thread_takes_no_line(self, told: Told) -> None:
         """The update counts; the missing line is told with the attempt."""
@@ -255,6 +257,24 @@ def test_order_is_kept(told: Told) -> None:
     told.deliver(8)
     assert told.only["text"].startswith("✓ RESOLVED")
     assert len(told.lines()) == 2
+
+
+def test_a_crowd_goes_through_with_one_call_each(told: Told) -> None:
+    """A line in the thread takes as long as a message: while many wait the evidence is in the message, and stays."""
+    for name in ("opened", *["updated"] * outbox.CROWD):
+        told.write(name)
+    told.deliver(1)
+    assert [method for method, _ in told.slack.calls[:2]] == ["chat.postMessage", "chat.update"]
+    assert "account.past_levels" in json.dumps(told.only["blocks"])
+    assert "acknowledged by dana@example.test" in json.dumps(told.only["blocks"])
+    assert len(told.thread()) == outbox.CROWD
+
+
+def test_the_last_of_a_crowd_are_folded_again(told: Told) -> None:
+    for name in ("opened", *["updated"] * (outbox.CROWD - 1)):
+        told.write(name)
+    told.deliver(1)
+    assert "account.past_levels" not in json.dumps(told.only["blocks"])
 
 
 def test_an_acknowledgement_is_shown(told: Told) -> None:
