@@ -73,10 +73,11 @@ def said(slack: Timed, findings: int) -> str:
     crowd = findings - outbox.CROWD
     slowest = max(slack.messages_at.values(), key=lambda at: at[-1] - at[0])
     gaps = [b - a for at in slack.calls_at.values() for a, b in pairwise(at)]
+    many, last = crowd / (slowest[crowd] - slowest[0]), (outbox.CROWD - 1) / (slowest[-1] - slowest[crowd])
     return (
-        f"{len(slack.messages_at)} channels, {findings} findings each: "
-        f"{crowd / (slowest[crowd] - slowest[0]):.2f} a second and channel while many wait, {(outbox.CROWD - 1) / (slowest[-1] - slowest[crowd]):.2f} at the end; "
-        f"at least {min(gaps):.2f} s between two calls to a channel; all in {slowest[-1] - slowest[0]:.0f} s"
+        f"{len(slack.messages_at)} channels, {findings} findings each: {many:.2f} a second and channel while many "
+        f"wait, {last:.2f} at the end; at least {min(gaps):.2f} s between two calls to a channel; "
+        f"all in {slowest[-1] - slowest[0]:.0f} s"
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from rich.progress import track
 
 from monitor import wiring
-from monitor.cli import again
+from monitor.cli import again, prospects
 from monitor.cli.clock import SystemClock
 from monitor.cli.output import Format, clean, console, counted, one_line, show
 from monitor.config import Config
@@ -70,7 +70,7 @@ def explain(config: Config, name: str, rule: Rule, subject: str, at: datetime | 
         since = queries.since(state.engine, state.staging.source_id, rule.for_each, found.subject.id, state.id)
         said = found.as_dict(since) | {"source": name, "snapshot": state.id, "at": present.rfc3339(state.staging.at)}
         parts = because(state.plan(rule).rules[0].reads, state.snapshot.known_scopes)
-        return said | {"because": parts, "history": _history(state, rule, found.subject)}
+        return said | {"because": parts, "history": _history(config, state, rule, found.subject)}
 
 
 @contextmanager
@@ -86,19 +86,23 @@ def _matching(state: again.Recorded, rule: Rule, subject: str) -> Iterator[Expla
             yield explained(plan.rules[0], record, state.staging.at, plan)
 
 
-def _history(state: again.Recorded, rule: Rule, subject: Subject) -> list[dict[str, Any]]:
-    """The findings that there were, each with what was sent of it."""
+def _history(config: Config, state: again.Recorded, rule: Rule, subject: Subject) -> list[dict[str, Any]]:
+    """The findings that there were, each with what was sent of it and what time brings to it."""
     mark = fingerprint(rule.id, state.snapshot.source, subject)
     with reading(state.engine) as connection:
         found = store.load(connection, store.FINDINGS.c.fingerprint == mark)
         untold = store.never_told(connection, [f.id for f in found if f.id is not None])
         hidden = not_seen(connection)
-    return [
-        present.finding(f)
-        | {"why_sent": route.told(f, in_silence=f.id in untold), "messages": _messages(state, f)}
-        | {"waits": None if f.status is FindingStatus.RESOLVED else waits(f, hidden)}
-        for f in found
-    ]
+    rows = []
+    for each in found:
+        waiting = None if each.status is FindingStatus.RESOLVED else waits(each, hidden)
+        messages = _messages(state, each)
+        rows.append(
+            present.finding(each)
+            | {"why_sent": route.told(each, in_silence=each.id in untold), "messages": messages, "waits": waiting}
+            | prospects.in_time(config, state.engine, rule, each, messages, waiting)
+        )
+    return rows
 
 
 def _messages(state: again.Recorded, found: Finding) -> list[dict[str, Any]]:
@@ -138,17 +142,24 @@ def print_explained(row: dict[str, Any]) -> None:
     if row["exempt_until"]:
         out.print(f"  exempt until {_short(row['exempt_until'])}: {clean(row['exemption'])}")
     for found in row["history"]:
-        ended = f"; {found['resolution']} {_short(found['resolved_at'])}" if found["resolved_at"] else ""
-        opened_at, mark = _short(found["opened_at"]), found["fingerprint"][:12]
-        out.print(f"  finding {mark}: opened {opened_at}, {clean(found['why_sent'])}{ended}")
-        for message in found["messages"]:
-            out.print(f"      {clean(message['receiver'])}: {message['reason']}, {message['status']}"
-                      f" {_short(message['sent_at'] or '') or clean(message['error'] or '')}"
-                      + (f" ({message['together']})" if message["together"] else ""))  # fmt: skip
-        if found["waits"]:
-            out.print(f"      {clean(found['waits'])}", soft_wrap=True)
+        _print_finding(found)
     if not row["history"]:
         out.print("  no finding was ever opened, so nothing was sent")
+
+
+def _print_finding(found: dict[str, Any]) -> None:
+    out = console()
+    ended = f"; {found['resolution']} {_short(found['resolved_at'])}" if found["resolved_at"] else ""
+    opened_at, mark = _short(found["opened_at"]), found["fingerprint"][:12]
+    out.print(f"  finding {mark}: opened {opened_at}, {clean(found['why_sent'])}{ended}")
+    for message in found["messages"]:
+        out.print(f"      {clean(message['receiver'])}: {message['reason']}, {message['status']}"
+                  f" {_short(message['sent_at'] or '') or clean(message['error'] or '')}"
+                  + (f" ({message['together']})" if message["together"] else ""))  # fmt: skip
+    if found["waits"]:
+        out.print(f"      {clean(found['waits'])}", soft_wrap=True)
+    for line in prospects.lines(found):
+        out.print(f"      {clean(line)}", soft_wrap=True)
 
 
 def _short(moment: str) -> str:

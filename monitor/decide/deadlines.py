@@ -53,14 +53,15 @@ def look(
     told_at = found.told_at or found.opened_at
     if quiet(found):
         return Look((), now + NEVER)
-    steps = sorted(_waiting(found, _steps(found, rule, routes, tempo, now), tempo), key=lambda s: s.at)
-    passed = [s for s in steps if told_at < s.at <= now]
+    all_of_them = (in_hours(found, step, tempo) for step in steps(found, rule, routes, tempo, now))
+    ordered = sorted(all_of_them, key=lambda s: s.at)
+    passed = [s for s in ordered if told_at < s.at <= now]
     last = [s for s in passed if s.kind is not EventKind.ESCALATED][-1:]
     escalated = [s for s in passed if s.kind is EventKind.ESCALATED]
     events = tuple(Event(s.kind, found, s.detail, to=s.to) for s in (*last, *escalated))
     if unseen and events:
         return Look((), now + SEEN_AGAIN)
-    return Look(events, next((s.at for s in steps if s.at > now), now + NEVER))
+    return Look(events, next((s.at for s in ordered if s.at > now), now + NEVER))
 
 
 def quiet(found: Finding) -> bool:
@@ -69,14 +70,14 @@ def quiet(found: Finding) -> bool:
     return over or found.draft or found.silenced_until is not None
 
 
-def _waiting(found: Finding, steps: Iterator[Step], tempo: Tempo) -> Iterator[Step]:
+def in_hours(found: Finding, step: Step, tempo: Tempo) -> Step:
     """What is critical does not wait for business hours."""
-    for step in steps:
-        waits = tempo.hours is not None and found.severity is not Severity.CRITICAL
-        yield step._replace(at=opening(tempo.hours, step.at)) if waits and tempo.hours else step
+    waits = tempo.hours is not None and found.severity is not Severity.CRITICAL
+    return step._replace(at=opening(tempo.hours, step.at)) if waits and tempo.hours else step
 
 
-def _steps(found: Finding, rule: Rule | None, routes: Sequence[Route], tempo: Tempo, now: datetime) -> Iterator[Step]:
+def steps(found: Finding, rule: Rule | None, routes: Sequence[Route], tempo: Tempo, now: datetime) -> Iterator[Step]:
+    """All that time alone brings to it, reminders up to the first that lies well after now."""
     open_yet = found.status is FindingStatus.OPEN
     if open_yet and found.calm_at is not None:
         said = f"reminder: open since {found.opened_at:%Y-%m-%d %H:%M} UTC, and no longer flapping"

@@ -12,6 +12,7 @@ import pytest
 
 from monitor import wiring
 from monitor.acting import act
+from monitor.cli import whatif
 from monitor.config import load
 from monitor.decide.reconcile import acknowledged
 from monitor.dispatch import deliver_waiting
@@ -67,6 +68,14 @@ def said(watch: Watch, folder: str = "messages") -> list[str]:
     return [n["reason"] for n in notes if (n["content"].get("finding") or {}).get("fingerprint") == mark]
 
 
+def explain(watch: Watch) -> list[dict[str, Any]]:
+    """What `rules explain` says of what time brings."""
+    config = load(watch.config)
+    row = whatif.explain(config, "school", whatif.rule_named(config, RULE), mine(watch)["subject"]["id"], None)
+    assert row is not None
+    return list(row["history"][0]["steps"])
+
+
 def test_a_deadline_passes(world: tuple[School, Watch]) -> None:
     """Due soon, overdue, reminded: each once, though two processes ask at each tick."""
     _school, watch = world
@@ -81,6 +90,8 @@ def test_a_deadline_passes(world: tuple[School, Watch]) -> None:
     assert 1 <= told.count("due_soon") <= 2
     assert told.count("reminder") >= 1
     assert told.index("due_soon") < told.index("overdue") < told.index("reminder")
+    overdue = next(s for s in explain(watch) if s["step"] == "overdue")
+    assert (overdue["state"], overdue["to"], overdue["why"]) == ("told", ["out"], None)
 
 
 def test_nobody_acknowledges_and_somebody_else_hears(world: tuple[School, Watch]) -> None:
@@ -92,6 +103,10 @@ def test_nobody_acknowledges_and_somebody_else_hears(world: tuple[School, Watch]
     watch.clock.ahead(hours=24)
     tick(watch)
     assert said(watch, "on-call") == ["escalated"]
+    explained = explain(watch)
+    assert [(s["step"], s["state"], s["to"]) for s in explained if s["state"] == "told"] == [
+        ("escalated", "told", ["on-call"])
+    ]
     school.unsuspend(mine(watch)["subject"]["id"])
     watch.poll()
     assert said(watch, "on-call") == ["escalated", "resolved"]

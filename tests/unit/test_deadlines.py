@@ -183,7 +183,7 @@ def test_whenever_it_is_looked_at_nothing_is_lost_and_nothing_said_twice(
 
 
 def steps_of(found: Finding, tempo: Tempo, until: timedelta) -> list[deadlines.Step]:
-    steps = deadlines._waiting(found, deadlines._steps(found, RULE, ROUTES, tempo, NOW + until), tempo)
+    steps = (deadlines.in_hours(found, s, tempo) for s in deadlines.steps(found, RULE, ROUTES, tempo, NOW + until))
     return sorted(steps, key=lambda s: s.at)
 
 
