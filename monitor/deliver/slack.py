@@ -115,9 +115,7 @@ class SlackBot:
     def _history(self, notification: Notification, living: Living) -> Receipt:
         said = self.renderer.slack_thread("history", notification)
         try:
-            self._reply(
-                notification, living.where, living.ts, said["text"], reply_broadcast=_is_loud(notification)
-            )
+            self._reply(notification, living.where, living.ts, said["text"], reply_broadcast=_is_loud(notification))
         except Exception as error:
             receipt = classify(error)
             if receipt.sending is not Sending.REJECTED:
