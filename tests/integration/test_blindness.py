@@ -220,7 +220,8 @@ def test_a_recorded_failure_takes_nothing_away(bench: Bench) -> None:
 
 def test_all_shipped_integrity_rules_read_nothing_but_sight() -> None:
     """Else they would not be judged when they are needed."""
-    from monitor.decide.judge import about_sight, compile_rule
+    from monitor.decide.compiled import compile_rule
+    from monitor.decide.judge import about_sight
 
     ours: list[Rule] = [r for r in RULES if "integrity" in r.tags]
     assert len(ours) == 7

@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.decide import exemptions, facts
-from monitor.decide.judge import MOST_IN_A_MASK, Plan, active, blind_facts, compile_rule, explain, judge
+from monitor.decide.alike import MOST_IN_A_MASK, Plan
+from monitor.decide.compiled import active, compile_rule
+from monitor.decide.judge import blind_facts, explain, judge
 from monitor.decide.parse import parse_set
 from monitor.domain.company import Setting
 from monitor.domain.finding import Judgement

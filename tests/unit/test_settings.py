@@ -10,7 +10,9 @@ import pytest
 
 from monitor import wiring
 from monitor.config import load
-from monitor.decide.judge import Plan, compile_rule, judge
+from monitor.decide.alike import Plan
+from monitor.decide.compiled import compile_rule
+from monitor.decide.judge import judge
 from monitor.decide.parse import parse_rule, parse_set, set_digest
 from monitor.decide.settings import declared, setting, unread
 from monitor.decide.timeline import NOW, run_tests
