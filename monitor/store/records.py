@@ -26,10 +26,8 @@ from monitor.store.things import (
     recorded_seats,
 )
 
-_COLUMNS = {"id": "account_id", **{n: n for n in (*SEEN, "privileged", *HISTORY)}}
-
-
 AT_ONCE = 100  # accounts whose columns are held
+_COLUMNS = {"id": "account_id", **{n: n for n in (*SEEN, "privileged", *HISTORY)}}
 
 
 @lru_cache(maxsize=4096)
@@ -38,7 +36,7 @@ def _decoded(text: str | None) -> Any:
     return None if text is None else msgspec.json.decode(text)
 
 
-def _moment(at: int | None) -> datetime | None:
+def as_moment(at: int | None) -> datetime | None:
     """The same as `moment`, in a third of the time: a float of seconds holds microseconds for thousands of years."""
     return None if at is None else datetime.fromtimestamp(at / 1_000_000, UTC)
 
@@ -46,7 +44,7 @@ def _moment(at: int | None) -> datetime | None:
 _poll = lru_cache(maxsize=4096)(moment)  # what we date ourselves has the time of a poll
 _flag = {0: False, 1: True, None: None}.__getitem__
 _READ: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("created", "last_login"), _moment),
+    **dict.fromkeys(("created", "last_login"), as_moment),
     **dict.fromkeys(HISTORY[:6], _poll),
     **dict.fromkeys(("tags", "fields", "past_levels", "past_roles", "past_emails", "earlier_ids"), _decoded),
     **dict.fromkeys(("is_admin", "is_instructor", "is_reporter", "is_affiliate"), _flag),

@@ -13,13 +13,16 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlmodel import SQLModel, create_engine
 
 from monitor.domain.observed import Account, Activity, Group, Role
 from monitor.domain.reading import Outcome, Scope
 from monitor.errors import StoreError
-from monitor.store import findings, queries
+from monitor.store import findings, queries, records
 from monitor.store.engine import REVISIONS, migrate, open_engine, reading, writing
+from monitor.store.tables import micros, moment
 from tests.peers.little import Bench
 from tests.peers.watch import START
 
@@ -29,6 +32,12 @@ def account(name: str, **how: Any) -> Account:
     plain = Account(name, f"{name}@example.com", name, name.title(), "active", "user", "User", "user",
                     False, False, False, False, (), (), START)  # fmt: skip
     return plain._replace(**how)
+
+
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))
+def test_moments_are_read_exactly(at: datetime) -> None:
+    """To the microsecond, by the quick way as well, which goes through seconds with a fraction."""
+    assert records.as_moment(micros(at)) == moment(micros(at)) == at
 
 
 @pytest.fixture
