@@ -34,7 +34,7 @@ def account(name: str, **how: Any) -> Account:
     return plain._replace(**how)
 
 
-@given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))
+@given(st.datetimes(timezones=st.just(UTC)).filter(lambda at: 1900 < at.year < 2200))
 def test_moments_are_read_exactly(at: datetime) -> None:
     """To the microsecond, by the quick way as well, which goes through seconds with a fraction."""
     assert records.as_moment(micros(at)) == moment(micros(at)) == at
