@@ -30,7 +30,8 @@ from monitor.domain.reading import (
     SeenAccount,
 )
 from monitor.line.parts import Parts, RuleSet, Watched
-from monitor.store.engine import migrate, open_engine
+from monitor.store.engine import open_engine
+from tests.peers import fresh
 from tests.peers.watch import VirtualClock
 
 NAME = "little"
@@ -128,8 +129,8 @@ class Bench:
     ) -> None:
         self.school, self.clock, self.path = School(), VirtualClock(), folder / "access-monitor.sqlite"
         self.source = MemorySource(self.school)
+        fresh.database(self.path)
         self.engine = open_engine(f"sqlite:///{self.path}")
-        migrate(self.engine)
         self.parts = Parts(
             self.engine, self.clock, RuleSet((), "none"), routes, channels or {},
             {NAME: Watched(self.source, "memory", 900.0, "reader")}, folder,
