@@ -68,6 +68,12 @@ class Breaks:
     hidden: set[str] = field(default_factory=set)  # ids of accounts, roles and groups
     outcome: Outcome = Outcome.PARTIAL
 
+    def harm(self, school: School) -> bool:
+        """Whether anything is missed by it: members of a group that is not there are not asked for."""
+        return any(
+            s.removeprefix(Scope.MEMBERS) in school.groups or not s.startswith(Scope.MEMBERS) for s in self.scopes
+        )
+
 
 class MemorySource:
     """Reads a School as a real source does: skips what it knows, and asks one by one for what no page showed."""
