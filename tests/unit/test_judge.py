@@ -47,7 +47,7 @@ def account(**said: Any) -> dict[str, Any]:
         "is_admin": True, "is_instructor": False, "is_reporter": False, "privileged": True, "tags": ["a"],
         "fields": {"cf_department": "Sales"}, "last_login": NOW - timedelta(days=100), "never_signed_in": False,
         "created": NOW - timedelta(days=400), "past_levels": ["admin"], "groups": ["g1"], "managed_groups": [],
-        "role_access_level": "user", "first_seen": NOW - timedelta(days=300),
+        "role_access_level": "user", "first_seen": NOW - timedelta(days=300), "last_active": None,
     } | said  # fmt: skip
 
 
