@@ -90,8 +90,8 @@ def test_names_of_settings(name: str) -> None:
 
 def test_the_config_overrides_the_rule() -> None:
     """The finding, its title and its evidence show the value that decided."""
-    record = {"id": "a", "email": "a@other.test", "last_login": NOW - timedelta(days=60), "created": None, "last_active": None,
-              "never_signed_in": False}  # fmt: skip
+    record = {"id": "a", "email": "a@other.test", "last_login": NOW - timedelta(days=60), "created": None,
+              "last_active": None, "never_signed_in": False}  # fmt: skip
     assert not list(judge(Plan("account", (compile_rule(rule()),), frozenset()), [record], NOW))
     mine = compile_rule(rule(idle_limit=30))
     (said,) = judge(Plan("account", (mine,), frozenset()), [record], NOW)
