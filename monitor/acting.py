@@ -144,6 +144,7 @@ def _do(
 ) -> None:
     assert event.finding.id is not None
     findings.move(connection, event, now)
+    exemptions.lapse(connection, now)
     told = outbox.living(connection, [event.finding.id], living)
     shown = route.of_updates([event], rules, frozenset(), told, now)
     outbox.put(connection, [(note, event.finding.id) for note, _ in shown], None)

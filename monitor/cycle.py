@@ -32,7 +32,7 @@ from monitor.line.seal import seal
 from monitor.line.telling import tell
 from monitor.line.turns import in_turn, polling, source_mark
 from monitor.sources.unread import Unread
-from monitor.store import aside
+from monitor.store import aside, exemptions
 from monitor.store.engine import writing
 from monitor.store.record import record
 from monitor.store.settle import settle
@@ -177,6 +177,7 @@ def _beside(
     return (
         decided(parts, staging, snapshot, doubt),
         lambda connection, _: quiet.settle(connection, parts, staging.now, staging.source_id),
+        lambda connection, _: exemptions.lapse(connection, staging.now),
         remembered(judged, snapshot),
         keeping.kept(parts, watched, staging, snapshot),
     )

@@ -91,14 +91,14 @@ def _rows(config: Config, source: str | None) -> Iterator[dict[str, Any]]:
 
     now = SystemClock().now()
     muted, stored = _muted(config, source), {s.number: s for s in _stored(config)}
-    shown = [s.exemption for s in stored.values() if s.standing in (Standing.ASKED, Standing.APPROVED)]
+    shown = [s.exemption for s in stored.values() if s.standing not in (Standing.REFUSED, Standing.WITHDRAWN)]
     for each in listed(wiring.rule_set(config, now.date()).rules, shown):
         given = each.exemption
         row = stored.get(given.number or 0)
         mine = None if muted is None else muted.get(given.id, [])
         said = state(given, None if mine is None else len(mine), now, config.zone, config.exemption_warning)
-        asked = row is not None and row.standing is Standing.ASKED and said != "expired"
-        yield _row(given, each.rules, "asked" if asked else said, mine, config)
+        asked = row is not None and row.standing is not Standing.APPROVED and said != "expired"
+        yield _row(given, each.rules, row.standing.value if row and asked else said, mine, config)
 
 
 def _row(

@@ -109,12 +109,15 @@ def _fitting(one: Route) -> str:
 def _waiting(one: Notification, groups: Mapping[str, Group]) -> str:
     """How a message waits for others."""
     from monitor.deliver.wording import duration
+    from monitor.domain.message import ALONE
 
     if one.collected:
         return f"{one.lane} in its digest"
     group = groups.get(one.receiver)
     if group is None:
         return one.lane
+    if group.by[0][0] == ALONE:
+        return f"{one.lane} when business hours begin, in {duration(group.wait.total_seconds())}"
     common = ", ".join(f"{name} {value or 'none'}" for name, value in group.by)
     return f"{one.lane} in a group ({common}), {duration(group.wait.total_seconds())} after the first of it"
 
@@ -131,7 +134,7 @@ def _lanes(parts: Parts, found: Finding) -> list[str]:
     from monitor.domain.message import Reason
 
     now, rule = parts.clock.now(), parts.rules.by_id.get(found.rule)
-    groups = route.groups(found, parts.routes, rule)
+    groups = route.groups(found, parts.routes, rule, now)
     notes = [
         (
             route.notification(r, Reason.OPENED, "test", found.title, found.source, now, {"finding": finding(found)}),
@@ -185,7 +188,7 @@ def _not_seen(parts: Parts) -> dict[str, str]:
     from monitor.store.engine import reading
 
     with reading(parts.engine) as connection:
-        return not_seen(connection)
+        return not_seen(connection, parts.sources)
 
 
 def _open(parts: Parts) -> list[Finding]:

@@ -27,6 +27,7 @@ from monitor.decide.rulediff import set_diff
 from monitor.decide.sight import because
 from monitor.decide.unseen import waits
 from monitor.domain.finding import EventKind, Finding, FindingStatus, Judgement
+from monitor.domain.message import ALONE
 from monitor.domain.observed import Subject
 from monitor.domain.rule import Rule, Verdict
 from monitor.errors import ConfigError
@@ -92,7 +93,7 @@ def _history(config: Config, state: again.Recorded, rule: Rule, subject: Subject
     with reading(state.engine) as connection:
         found = store.load(connection, store.FINDINGS.c.fingerprint == mark)
         untold = store.never_told(connection, [f.id for f in found if f.id is not None])
-        hidden = not_seen(connection)
+        hidden = not_seen(connection, [s.name for s in config.sources])
     rows = []
     for each in found:
         waiting = None if each.status is FindingStatus.RESOLVED else waits(each, hidden)
@@ -117,7 +118,8 @@ def _together(row: dict[str, Any]) -> str | None:
     """How a message waits to be told with others, or which one told it."""
     if row["digest_id"] is not None:
         return f"told by message {row['digest_id'][:8]}"
-    where = "in a group" if row["group_id"] else "for the digest"
+    alone = (row["group_key"] or "").startswith(f'[["{ALONE}"')
+    where = "for business hours," if alone else "in a group" if row["group_id"] else "for the digest"
     return f"waits {where} until {row['due_at']:%Y-%m-%d %H:%M} UTC" if row["status"] == "collected" else None
 
 

@@ -153,7 +153,7 @@ def _cross_checks(config: Config) -> list[str]:
         ]  # fmt: skip
         if "group_wait" in route.model_fields_set and not route.group_by:
             problems.append(f"routes[{i}].group_wait: nothing is told together without `group_by`")
-        if route.changes and (_of_findings(route) or route.go_on or route.escalate or route.group_by):
+        if route.changes and (_of_findings(route) or _manners(route)):
             problems.append(f"routes[{i}]: changes go by `source` alone; make two routes of it")
         problems += [
             f"routes[{i}].source: there is no source {n}" for n in route.source if not fnmatch.filter(sources, n)
@@ -170,6 +170,11 @@ def _cross_checks(config: Config) -> list[str]:
 def _of_findings(route: RouteConfig) -> bool:
     """Whether it names what only findings have."""
     return any((route.severity, route.rule, route.pack, route.tag, route.owner, route.control, route.subject))
+
+
+def _manners(route: RouteConfig) -> bool:
+    """Whether it says how findings are told."""
+    return any((route.go_on, route.escalate, route.group_by, route.in_business_hours))
 
 
 def _of_the_endpoint(config: Config) -> list[str]:

@@ -58,6 +58,7 @@ class RouteConfig(Strict):
     escalate: list[EscalationConfig] = []
     group_by: list[Literal["severity", "rule", "source", "pack", "owner", "subject"]] = []
     group_wait: Annotated[Duration, Field(le=timedelta(days=1))] = timedelta(minutes=5)
+    in_business_hours: Bool = False
     changes: list[str] = []
 
 

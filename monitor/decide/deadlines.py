@@ -37,6 +37,7 @@ class Step(NamedTuple):
     kind: EventKind
     detail: str
     to: tuple[str, ...] = ()  # other receivers than those of the routes
+    route: int = 0  # whose escalation it is
 
 
 class Look(NamedTuple):
@@ -57,11 +58,20 @@ def look(
     ordered = sorted(all_of_them, key=lambda s: s.at)
     passed = [s for s in ordered if told_at < s.at <= now]
     last = [s for s in passed if s.kind is not EventKind.ESCALATED][-1:]
-    escalated = [s for s in passed if s.kind is EventKind.ESCALATED]
-    events = tuple(Event(s.kind, found, s.detail, to=s.to) for s in (*last, *escalated))
+    events = tuple(Event(s.kind, found, s.detail, to=s.to) for s in (*last, *_escalated(passed)))
     if unseen and events:
         return Look((), now + SEEN_AGAIN)
     return Look(events, next((s.at for s in ordered if s.at > now), now + NEVER))
+
+
+def _escalated(passed: Sequence[Step]) -> Iterator[Step]:
+    """Of each route's escalation only what is due now. Whoever was to hear of it before is not told, but named."""
+    for number in dict.fromkeys(s.route for s in passed if s.kind is EventKind.ESCALATED):
+        steps_of = [s for s in passed if s.kind is EventKind.ESCALATED and s.route == number]
+        now = [s for s in steps_of if s.at == steps_of[-1].at]
+        missed = dict.fromkeys(name for s in steps_of[: -len(now)] for name in s.to if name not in now[-1].to)
+        said = f"; nothing could be told while it was due for {', '.join(missed)}" if missed else ""
+        yield from (s._replace(detail=s.detail + said) for s in now)
 
 
 def quiet(found: Finding) -> bool:
@@ -114,4 +124,4 @@ def _escalations(found: Finding, rule: Rule | None, routes: Sequence[Route]) -> 
     for taken in passage(found, routes, rule):
         for after, to in taken.route.escalate if not taken.why_not else ():
             said = f"nobody has acknowledged it since {asked:%Y-%m-%d %H:%M} UTC: it goes to {', '.join(to)} as well"
-            yield Step(asked + after, EventKind.ESCALATED, said, to)
+            yield Step(asked + after, EventKind.ESCALATED, said, to, taken.number)

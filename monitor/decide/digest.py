@@ -16,9 +16,10 @@ _LONG = ("description", "runbook", "controls")  # what the first message about a
 
 
 def digest(collected: Sequence[Notification], now: datetime) -> Notification:
-    """All of one lane, what is worst first; what is over comes last."""
+    """All of one lane, what is worst first; what is over comes last. Of a finding the newest that was said of it."""
     first = collected[0]
-    findings = sorted((_short(n) for n in collected if "finding" in n.content), key=_worst_first)
+    newest = {n.content["finding"]["fingerprint"]: n for n in collected if "finding" in n.content}
+    findings = sorted(map(_short, newest.values()), key=_worst_first)
     changes = [c for n in collected for c in n.content.get("changes", ())]
     opened = Counter(f["severity"] for f in findings if f["reason"] != Reason.RESOLVED)
     content: dict[str, Any] = {

@@ -80,10 +80,14 @@ def _over(found: Finding) -> bool:
 
 
 def title(group: Group, found: Sequence[Finding]) -> str:
-    """How many there are, what they have in common, and how many of them are over."""
+    """How many there are, what they have in common, and how many of them are over; of one alone, what it says."""
     by, number, over = dict(group.by), len(found), sum(map(_over, found))
-    kind = f"{by['severity']} finding" if "severity" in by else "finding"
-    words = [f"{number} {kind}{'' if number == 1 else 's'}", *_in_common(by, found)]
+    if number == 1:
+        return found[0].title
+    words = [
+        f"{number} {by['severity']} findings" if "severity" in by else f"{number} findings",
+        *_in_common(by, found),
+    ]
     state = "" if not over else ", all over" if over == number else f": {number - over} open, {over} over"
     return " ".join(words) + state
 

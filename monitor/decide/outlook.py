@@ -46,16 +46,21 @@ def outlook(
     """In the order of time; of the reminders the last one told and the next one. `unseen`: why its source is not."""
     if found.status is FindingStatus.RESOLVED:
         return []
-    everyone, said = receivers(found, routes, rule), {(t.kind, t.detail): t.at for t in told}
+    everyone = receivers(found, routes, rule)
     go_on = frozenset(steps(found, rule, routes, tempo, now))
     prospects = []
     for plain in steps(replace(found, status=FindingStatus.OPEN), rule, routes, tempo, now):
-        step, told_at = in_hours(found, plain, tempo), said.get((plain.kind, plain.detail))
+        step, told_at = in_hours(found, plain, tempo), _told_at(plain, told)
         state, why = _state(found, plain, step, now, unseen, goes_on=plain in go_on)
         if told_at is not None and plain.kind is not EventKind.REMINDED:
             step, state, why = step._replace(at=told_at), State.TOLD, ""
         prospects.append(Prospect(step, state, step.to or everyone, why))
     return sorted(_few(prospects, told, everyone), key=lambda p: p.step.at)
+
+
+def _told_at(step: Step, told: Sequence[Told]) -> datetime | None:
+    """What was told may say more: who was not told in time."""
+    return next((t.at for t in reversed(told) if t.kind is step.kind and t.detail.startswith(step.detail)), None)
 
 
 def _state(

@@ -6,16 +6,17 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from monitor.decide import present
 from monitor.decide.drift import names_of
 from monitor.decide.fits import misses, shared
+from monitor.decide.hours import opening
 from monitor.decide.reconcile import ACTIVATED
 from monitor.domain.change import Change
 from monitor.domain.finding import Event, EventKind, Finding
-from monitor.domain.message import Group, Notification, Reason, Route
+from monitor.domain.message import ALONE, Group, Notification, Reason, Route
 from monitor.domain.reading import Lane, Outcome
 from monitor.domain.rule import Rule, Severity, Verdict
 from monitor.domain.silence import Silence
@@ -70,17 +71,25 @@ def receivers(found: Finding, routes: Sequence[Route], rule: Rule | None = None)
     return tuple(dict.fromkeys(name for to in taking for name in to))
 
 
-def groups(found: Finding, routes: Sequence[Route], rule: Rule | None = None) -> dict[str, Group]:
-    """By receiver, with what else it is told: as the first route says that names it. What is critical waits for
-    nothing.
+def groups(found: Finding, routes: Sequence[Route], rule: Rule | None, now: datetime) -> dict[str, Group]:
+    """By receiver, with what else it is told, and how long it waits: as the first route says that names it. What is
+    critical waits for nothing.
     """
     taking = [step.route for step in passage(found, routes, rule) if not step.why_not]
     by_receiver = {name: route for route in reversed(taking) for name in route.to}
     waits = found.severity is not Severity.CRITICAL
-    return {
-        name: Group(shared(found, rule, route.group_by), route.group_wait)
-        for name, route in by_receiver.items() if waits and route.group_by
-    }  # fmt: skip
+    made = {name: _group(found, rule, route, now) for name, route in by_receiver.items() if waits}
+    return {name: group for name, group in made.items() if group is not None}
+
+
+def _group(found: Finding, rule: Rule | None, route: Route, now: datetime) -> Group | None:
+    """What only waits for business hours is a group of its own."""
+    if route.group_by:
+        told_at = now + route.group_wait
+        wait = (opening(route.hours, told_at) if route.hours else told_at) - now
+        return Group(shared(found, rule, route.group_by), wait)
+    wait = opening(route.hours, now) - now if route.hours else timedelta()
+    return Group(((ALONE, found.fingerprint),), wait) if wait else None
 
 
 def hearers(event: Event, routes: Sequence[Route], rules: Mapping[str, Rule]) -> tuple[str, ...]:
@@ -127,7 +136,7 @@ def of_events(
         if event.kind in WHY_NOW or reason is Reason.FLAPPING:
             content["happened"] = event.flapping or happened(event)
         key = f"finding:{found.fingerprint}:{present.rfc3339(found.opened_at)}:{present.rfc3339(now)}"
-        together = groups(found, routes, rules.get(found.rule)) if reason in MAY_WAIT else {}
+        together = groups(found, routes, rules.get(found.rule), now) if reason in MAY_WAIT else {}
         for receiver in hearers(event, routes, rules):
             note = notification(receiver, reason, key, found.title, found.source, now, content)
             yield replace(note, group=together.get(receiver)), found.fingerprint

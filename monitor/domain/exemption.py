@@ -15,6 +15,7 @@ class Standing(StrEnum):
     APPROVED = "approved"
     REFUSED = "refused"
     WITHDRAWN = "withdrawn"
+    LAPSED = "lapsed"  # what it was asked for was over before anybody answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class StoredExemption:
     @property
     def approval(self) -> str:
         """Who answers for it; of two people both."""
-        if self.standing is Standing.ASKED:
+        if self.standing in (Standing.ASKED, Standing.LAPSED):
             return f"nobody yet, asked by {self.asked_by}"
         if self.approved_by is None or self.approved_by == self.asked_by:
             return self.asked_by

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
+from monitor.domain.company import BusinessHours
 from monitor.domain.matcher import Matcher
 from monitor.domain.schedule import Schedule
 
@@ -57,6 +58,9 @@ class Escalation(NamedTuple):
     to: tuple[str, ...]
 
 
+ALONE = "finding"  # what the key of a group is called that is one finding, and waits for nothing but business hours
+
+
 class Group(NamedTuple):
     """What findings that are told together have in common: names and values."""
 
@@ -82,6 +86,7 @@ class Route(NamedTuple):
     escalate: tuple[Escalation, ...] = ()
     group_by: tuple[str, ...] = ()  # findings with the same values are told together
     group_wait: timedelta = timedelta(minutes=5)
+    hours: BusinessHours | None = None  # what opens outside of them waits for them
 
     @property
     def matcher(self) -> Matcher:

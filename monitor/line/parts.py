@@ -109,6 +109,7 @@ class Parts:
     at: Callable[[str], None] = lambda _step: None  # a fault hook: tests stop the process at any step
     owner: str = field(default_factory=lambda: secrets.token_hex(4))  # who holds a lease
 
+    sources: tuple[str, ...] = ()  # all that the config names, also those that are not watched here
     refused_rules: tuple[str, ...] = ()  # faults of the rule files, when these are not what is in force
     inboxes: tuple[Inbox, ...] = ()  # where people act on findings
     second_approver: bool = False  # an exemption by a button holds only when another person approves it

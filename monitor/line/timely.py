@@ -31,7 +31,7 @@ def tick(parts: Parts, *, anew: bool = False) -> None:
             return
     with writing(parts.engine) as connection:
         waking = findings.waking(connection, None if anew else now)
-        hidden = not_seen(connection)
+        hidden = not_seen(connection, parts.sources or tuple(parts.watched))
         looks = _looks(parts, waking, hidden, now)
         events = [event for each in looks for event in each.events]
         findings.move_all(connection, events, now)
@@ -53,9 +53,12 @@ def _calm(connection: Connection, parts: Parts, hidden: Collection[str], now: da
     return [route.to_all_who_heard(e, heard, parts.routes, parts.rules.by_id) for e in events]
 
 
-def not_seen(connection: Connection) -> dict[str, str]:
-    """Sources that are not seen now, and why, as it is recorded."""
-    return unseen(findings.about_sources(connection), queries.outcomes(connection))
+def not_seen(connection: Connection, sources: Collection[str]) -> dict[str, str]:
+    """Which of these sources are not seen now, and why, as it is recorded. One that was taken out of the config is none
+    of them: nobody waits for it to be seen again.
+    """
+    hidden = unseen(findings.about_sources(connection), queries.outcomes(connection))
+    return {name: why for name, why in hidden.items() if name in sources}
 
 
 def _looks(parts: Parts, found: Sequence[Finding], hidden: Mapping[str, str], now: datetime) -> list[Look]:

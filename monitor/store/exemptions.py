@@ -5,16 +5,17 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, exists, insert, select, update
 
 from monitor.domain.exemption import Standing, StoredExemption
 from monitor.domain.finding import Finding
 from monitor.domain.observed import Subject
 from monitor.store import ledger
-from monitor.store.findings import SOURCES
+from monitor.store.findings import FINDINGS, SOURCES
 from monitor.store.tables import ExemptionRow
 
 EXEMPTIONS = ExemptionRow.__table__  # type: ignore[attr-defined]
+ITSELF = "access-monitor"  # ends what no person did
 
 
 def load(connection: Connection, *where: ColumnElement[bool]) -> list[StoredExemption]:
@@ -72,6 +73,14 @@ def withdraw(connection: Connection, stored: StoredExemption, by: str, now: date
     """From the next poll on it lets nobody be."""
     _set(connection, stored, status=Standing.WITHDRAWN.value, ended_by=by, ended_at=now)
     ledger.append(connection, now, [("exemption.withdrawn", _body(stored, by))])
+
+
+def lapse(connection: Connection, now: datetime) -> None:
+    """Ends what was asked for findings that are over: nobody has anything to approve any more."""
+    still = exists().where(FINDINGS.c.id == EXEMPTIONS.c.finding_id, FINDINGS.c.status != "resolved")
+    for stored in load(connection, EXEMPTIONS.c.status == Standing.ASKED.value, ~still):
+        _set(connection, stored, status=Standing.LAPSED.value, ended_by=ITSELF, ended_at=now)
+        ledger.append(connection, now, [("exemption.lapsed", _body(stored, ITSELF))])
 
 
 def _set(connection: Connection, stored: StoredExemption, **values: Any) -> None:

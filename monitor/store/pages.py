@@ -93,10 +93,8 @@ class Archive:
         if self._file is None or self.lost is not None:
             return
         packed = None if body is None else zlib.compress(body, LEVEL)
-        frame = framed(_encode(Page(asked, digest, packed)))
         try:
-            if self._file.write(frame) != len(frame):  # a disk that fills up takes the first part without an error
-                self.lost = "the disk is full"
+            self._file.write(framed(_encode(Page(asked, digest, packed))))
         except OSError as error:
             self.lost = error.strerror or "it cannot be written"
         self.pages += 1

@@ -61,17 +61,8 @@ def rules_in(folder: Path, today: date, company: Company = ANY_COMPANY) -> RuleS
 
 
 def parsed(files: Mapping[str, str], today: date, company: Company) -> RuleSet:
-    """A set from its texts, which are not parsed anew while they say the same. Raises RuleErrors with every fault."""
-    asked = (set_digest(files, company), today)
-    found = _LATEST.get(asked)
-    if found is None:
-        found = RuleSet(parse_set(files, today=today, company=company), asked[0], files)
-        _LATEST.clear()
-        _LATEST[asked] = found
-    return found
-
-
-_LATEST: dict[tuple[str, date], RuleSet] = {}  # by its digest and the day: exemptions end with theirs
+    """A set from its texts. Raises RuleErrors with every fault of every file."""
+    return RuleSet(parse_set(files, today=today, company=company), set_digest(files, company), files)
 
 
 def tested(rules: RuleSet) -> RuleSet:
@@ -162,14 +153,15 @@ def routes(config: Config) -> tuple[Route, ...]:
     ]
     if unknown:
         raise ConfigError(unknown, str(config.path))
-    return tuple(map(_route, config.routes))
+    hours = company(config).hours if any(r.in_business_hours for r in config.routes) else None
+    return tuple(_route(r, hours if r.in_business_hours else None) for r in config.routes)
 
 
-def _route(r: RouteConfig) -> Route:
+def _route(r: RouteConfig, hours: BusinessHours | None) -> Route:
     return Route(
         tuple(r.to), tuple(s.value for s in r.severity), tuple(r.rule), tuple(r.source), tuple(r.tag),
         tuple(r.changes), tuple(r.pack), tuple(r.owner), tuple(r.control), tuple(r.subject), r.go_on,
-        tuple(Escalation(e.after, tuple(e.to)) for e in r.escalate), tuple(r.group_by), r.group_wait,
+        tuple(Escalation(e.after, tuple(e.to)) for e in r.escalate), tuple(r.group_by), r.group_wait, hours,
     )  # fmt: skip
 
 
@@ -226,6 +218,7 @@ def parts(
             for i, s in sorted(enumerate(config.sources), key=lambda n: n[1].use != "authority")
             if only in (None, s.name)
         },
+        sources=tuple(s.name for s in config.sources),
         staging_folder=staging_folder(config),
         inboxes=() if unread else inboxes(config, clock),
         zone=config.zone,

@@ -351,8 +351,8 @@ class TestDigest:
         """At its time, worst first, what is over last; the rows count as sent when it is."""
         mail = Scripted()
         post = make({"mail": self.DAILY}, mail=mail)
-        post.write("mail", "low one", **finding(severity="low", title="low one"))
-        post.write("mail", "high one", **finding(title="high one"))
+        post.write("mail", "low one", **finding(severity="low", title="low one", fingerprint="low"))
+        post.write("mail", "high one", **finding(title="high one", fingerprint="high"))
         post.write("mail", "over", reason=Reason.RESOLVED, finding=RESOLVED | {"title": "over"})
         post.deliver()
         assert (mail.got, post.statuses()) == ([], ["collected"] * 3)
@@ -368,6 +368,21 @@ class TestDigest:
         post.clock.ahead(days=1)
         assert post.deliver() == {}, "an empty day makes no mail"
 
+    def test_it_lists_a_finding_once(self, make: Make) -> None:
+        """As it is by then, however much was said of it meanwhile."""
+        mail = Scripted()
+        post = make({"mail": self.DAILY}, mail=mail)
+        post.write("mail", "one", **finding())
+        post.write("mail", "one", reason=Reason.DUE_SOON, **finding())
+        post.write("mail", "one", reason=Reason.RESOLVED, finding=RESOLVED)
+        post.write("mail", "another", reason=Reason.RESOLVED, finding=RESOLVED | {"fingerprint": "another"})
+        post.clock.ahead(days=1)
+        post.deliver()
+        assert [(f["fingerprint"], f["reason"]) for f in mail.got[0].content["findings"]] == [
+            (RESOLVED["fingerprint"], "resolved"), ("another", "resolved"),
+        ]  # fmt: skip
+        assert mail.titles() == ["Digest: 2 resolved"]
+
     def test_what_is_critical_does_not_wait(self, make: Make) -> None:
         """Nor what the monitor says of itself."""
         mail = Scripted()
@@ -381,8 +396,8 @@ class TestDigest:
         """One a person."""
         mail, team = Scripted(), Scripted()
         post = make({"mail": Manner(owners=True, fallback="team", digest=Schedule(8, 0))}, mail=mail, team=team)
-        for owner in ("ann", "bob", "ann"):
-            post.write("mail", f"of {owner}", **finding(f"{owner}@x.test"))
+        for i, owner in enumerate(("ann", "bob", "ann")):
+            post.write("mail", f"of {owner}", **finding(f"{owner}@x.test", fingerprint=str(i)))
         post.clock.ahead(days=1)
         post.deliver()
         assert {n.address: len(n.content["findings"]) for n in mail.got} == {"ann@x.test": 2, "bob@x.test": 1}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, time, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +20,9 @@ from monitor.deliver.letter import message_id, thread
 from monitor.deliver.render import Renderer
 from monitor.deliver.slack import SlackBot
 from monitor.dispatch import deliver_waiting
+from monitor.domain.company import BusinessHours
 from monitor.domain.finding import Event, Finding
-from monitor.domain.message import Manner, Reason, Receipt, Route, Sending
+from monitor.domain.message import Manner, Notification, Reason, Receipt, Route, Sending
 from monitor.domain.observed import Activity
 from monitor.domain.rule import Severity
 from monitor.line import timely
@@ -26,6 +31,7 @@ from monitor.store import findings, ledger
 from monitor.store.engine import reading, writing
 from tests.integration.test_noise import RULE, RULES, wrong
 from tests.integration.test_quarantine import account
+from tests.integration.test_random_delivery import Flaky, Killed
 from tests.peers.little import Bench
 from tests.peers.outgoing import FULL, Scripted
 from tests.peers.slack import CHANNEL, DROP_AFTER, SlackPeer
@@ -197,6 +203,25 @@ def test_groups_have_their_own_messages(bench: Bench, slack: SlackPeer) -> None:
     assert len(texts(slack)) == 3
 
 
+def test_what_opens_at_night_waits_for_the_morning(bench: Bench, slack: SlackPeer) -> None:
+    """Each has its own message then; what is over by then says so, and what is critical came at once."""
+    hours = BusinessHours(UTC, opens=time(9), closes=time(17), days=tuple(range(7)))
+    bench.parts = replace(bench.parts, routes=(Route(("slack", "mail"), hours=hours),))
+    bench.clock.ahead(hours=12)
+    poll(bench, "u1", "u2", "u3")
+    deliver(bench)
+    poll(bench, "u1", "u2")
+    deliver(bench, minutes=60)
+    assert texts(slack) == []
+    deliver(bench, minutes=11 * 60)
+    assert len(texts(slack)) == 3
+    assert ["still privileged" in t for t in texts(slack) if t.startswith("✓")] == [True]
+    poll(bench)
+    deliver(bench)
+    assert len(texts(slack)) == 3
+    assert all(t.startswith("✓ RESOLVED") for t in texts(slack))
+
+
 def test_a_killed_sender_posts_it_once(bench: Bench, slack: SlackPeer) -> None:
     """The message went out, the answer did not come back, and the lease ran out: another sender asks first."""
     poll(bench, *SEVEN)
@@ -291,3 +316,73 @@ def test_what_was_told_alone_stays_alone(bench: Bench, slack: SlackPeer) -> None
     assert [("findings" in t) for t in texts(slack)] == [False, True]
     with reading(bench.engine) as connection:
         assert len(findings.unresolved(connection)) == 2
+
+
+def lives(bench: Bench, receiver: Flaky, seed: int, polls: int) -> None:
+    """Accounts go wrong and right at random, the receiver fails, and the program is killed at any step."""
+    chance = random.Random(seed)
+    bench.parts = replace(bench.parts, channels={"slack": receiver, "mail": Scripted()})
+
+    def killed(_step: str) -> None:
+        if chance.random() < 0.05:
+            raise Killed
+
+    for n in range(polls):
+        bench.parts = replace(bench.parts, at=lambda _step: None)
+        poll(bench, *chance.sample(sorted(bench.school.accounts), chance.choice((0, 2, 5, 8))))
+        for life in range(3):
+            bench.clock.ahead(seconds=chance.choice((20, 200, 700)))
+            bench.parts = replace(bench.parts, at=killed, owner=f"life {n} {life}")
+            with suppress(Killed):
+                deliver_waiting(bench.parts, FULL)
+    bench.parts = replace(bench.parts, at=lambda _step: None)
+    for _ in range(500):
+        bench.clock.ahead(minutes=16)
+        with suppress(Killed):
+            deliver_waiting(bench.parts, FULL)
+        if not bench.rows("SELECT 1 FROM outbox WHERE receiver = 'slack' AND status <> 'sent' LIMIT 1"):
+            return
+    raise AssertionError("not everything was said")
+
+
+def faults(bench: Bench, got: list[Notification]) -> Iterator[str]:
+    """What the messages do not say, or say twice."""
+    yield from (f"{i} came {n} times" for i, n in Counter(n.id for n in got).items() if n > 1)
+    news, last = list[tuple[str, str]](), dict[str, str]()
+    for note in got:
+        about = [note.content["finding"]] if "finding" in note.content else note.content.get("findings", [])
+        happened = note.content.get("news", [{**f, "reason": note.reason} for f in about])
+        news += [(n["fingerprint"], n["reason"]) for n in happened]
+        last |= {f"{f['fingerprint']} {f['opened_at']}": f["status"] for f in about}
+    said_open = {mark.split(" ")[0] for mark, status in last.items() if status == "open"}
+    is_open = {mark for (mark,) in bench.rows("SELECT fingerprint FROM findings WHERE status = 'open'")}
+    if said_open != is_open:
+        yield f"told to be open: {said_open}; open: {is_open}"
+    for mark, reasons in _by_mark(news).items():
+        if any(a == b for a, b in pairwise(reasons)):
+            yield f"{mark}: {reasons}"
+
+
+def _by_mark(news: list[tuple[str, str]]) -> dict[str, list[str]]:
+    """By finding, whether it opened or ended, in the order of saying."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for mark, reason in news:
+        found[mark].append("ended" if reason == Reason.RESOLVED else "opened")
+    return found
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_whatever_happens_each_finding_is_told_once(bench: Bench, seed: int) -> None:
+    """A slice of it."""
+    receiver = Flaky(random.Random(seed), asked=True)
+    lives(bench, receiver, seed, polls=12)
+    assert list(faults(bench, receiver.got)) == []
+    assert {n.reason for n in receiver.got} >= {Reason.GROUP, Reason.NEW_IN_GROUP}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_whatever_happens_each_finding_is_told_once_at_length(bench: Bench, seed: int) -> None:
+    receiver = Flaky(random.Random(seed), asked=True)
+    lives(bench, receiver, seed, polls=60)
+    assert list(faults(bench, receiver.got)) == []

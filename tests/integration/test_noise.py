@@ -107,12 +107,23 @@ def test_while_the_source_is_blind_its_findings_wait(bench: Bench) -> None:
     assert said(bench) == [("desk", "opened")]
     assert [reason for _, reason in said(bench, "source-blind")][:3] == ["opened", "overdue", "reminder"]
     with reading(bench.engine) as connection:
-        (why,) = timely.not_seen(connection).values()
+        (why,) = timely.not_seen(connection, bench.parts.watched).values()
     assert "source-blind is open since" in why
     bench.poll()
     for _ in range(4):
         timely.tick(bench.parts)
         bench.clock.ahead(minutes=15)
+    assert said(bench) == [("desk", "opened"), ("desk", "reminder")]
+
+
+def test_what_is_open_of_a_source_that_was_taken_out_is_told_on(bench: Bench) -> None:
+    """Its last poll failed, and there will be no other."""
+    wrong(bench, "u1")
+    bench.poll()
+    bench.poll(*EVERYTHING, hidden=set(bench.school.accounts), outcome=Outcome.FAILED)
+    bench.parts = replace(bench.parts, sources=("another",))
+    bench.clock.ahead(days=9)
+    timely.tick(bench.parts)
     assert said(bench) == [("desk", "opened"), ("desk", "reminder")]
 
 

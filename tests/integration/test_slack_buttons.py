@@ -267,6 +267,19 @@ class TestExempt:
         assert [b["by"] for b in buttons.record("exemption.refused")] == [f"bob ({BOB})"]
         buttons.close()
 
+    def test_it_lapses_with_its_finding(self, slack: SlackPeer, tmp_path: Path) -> None:
+        """There is nothing to approve any more; the record says that nobody answered."""
+        buttons = Buttons(slack, tmp_path, (ANN, BOB))
+        buttons.post.replace(second_approver=True)
+        buttons("opened")
+        self.ask(buttons)
+        buttons.press("false_alarm", ANN, "p3", "e3")
+        wait_for(buttons.slack.views[1:])
+        buttons.submit("A test account", ANN, "e3")
+        assert [standing for standing, _ in self.stored(buttons)] == ["lapsed"]
+        assert [b["by"] for b in buttons.record("exemption.lapsed")] == ["access-monitor"]
+        buttons.close()
+
     def test_a_poll_that_began_before_does_not_undo_it(self, buttons: Buttons) -> None:
         """The poll took the finding up before somebody acknowledged it, and writes afterwards what it judged."""
         buttons("opened")

@@ -138,6 +138,20 @@ def test_whether_a_source_is_seen(found: list[Finding], outcomes: dict[str, str]
     assert waits(ABOUT_IT, hidden) is None
 
 
+def test_of_an_escalation_that_was_missed_only_what_is_due_is_told() -> None:
+    """It says who should have heard before; steps that waited for the same morning are all due."""
+    (told,) = [e for e in look(FOUND, RULE, ROUTES, ALWAYS, NOW + 2 * DAY).events if e.kind is EventKind.ESCALATED]
+    assert told.to == ("head",)
+    assert (told.detail or "").endswith("; nothing could be told while it was due for on-call")
+    go_on = (Route(("x",), escalate=(Escalation(HOUR, ("other",)),), go_on=True), *ROUTES)
+    both = [e.to for e in look(FOUND, RULE, go_on, ALWAYS, NOW + 2 * DAY).events if e.kind is EventKind.ESCALATED]
+    assert both == [("other",), ("head",)], "each route has an escalation of its own"
+    night = replace(FOUND, opened_at=NOW + 10 * HOUR, asked_at=NOW + 10 * HOUR, told_at=NOW + 10 * HOUR)
+    early = (Route(("x",), escalate=(Escalation(HOUR, ("a",)), Escalation(2 * HOUR, ("b",)))),)
+    waiting = Tempo(shares=(), remind=timedelta(), hours=HOURS)
+    assert [e.to for e in look(night, RULE, early, waiting, NOW + DAY).events] == [("a",), ("b",)]
+
+
 def test_after_a_silence_people_have_their_time_anew() -> None:
     """The silence's end told it; escalation counts from there."""
     asked = replace(FOUND, asked_at=NOW + 2 * DAY, told_at=NOW + 2 * DAY)
