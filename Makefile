@@ -21,7 +21,7 @@ test: .venv/dev  ## Lint, types, layers and all tests (a seeded slice of the lon
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-long: .venv/dev ## The whole of every long check
-	$(BIN)/python -m pytest -q -m long
+	$(BIN)/python -m pytest -q -m long -n 2 --dist worksteal
 
 benchmark: .venv/dev ## Ratios to a floor program, at 10,000 and 100,000 accounts
 	$(BIN)/python -m benchmarks

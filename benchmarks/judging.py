@@ -19,8 +19,10 @@ from typing import Any
 
 from benchmarks.ours import BenchmarkClock, parts, peak_mib, quiet, school, shipped_rules
 from benchmarks.records import NOW
+from monitor.decide.alike import Plan
+from monitor.decide.compiled import active, compile_rule
 from monitor.decide.facts import OF_PERSONS
-from monitor.decide.judge import Plan, active, compile_rule, judge
+from monitor.decide.judge import judge
 from monitor.domain.rule import Rule
 from monitor.line.poll import open_staging
 from monitor.store import records

@@ -37,7 +37,9 @@ def accounts(number: int) -> list[Account]:
 
 
 def ours(found: Sequence[Account]) -> int:
-    from monitor.decide.judge import Plan, active, judge
+    from monitor.decide.alike import Plan
+    from monitor.decide.compiled import active
+    from monitor.decide.judge import judge
     from monitor.domain.rule import Rule, RuleStatus, Severity
 
     def rule(days: int) -> Rule:

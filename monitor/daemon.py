@@ -151,6 +151,15 @@ class Daemon:
         self._reload.set()
 
     def tick(self) -> None:
+        """Whatever goes wrong, the next one tries again."""
+        try:
+            self._tick()
+        except MonitorError as error:
+            log.error("no poll could be begun", error=str(error))
+        except Exception:  # the daemon goes on; the log keeps what happened
+            log.exception("no poll could be begun")
+
+    def _tick(self) -> None:
         """Reloads if asked to, then starts a poll of every source that is due and not being polled."""
         if self._reload.is_set() or self._edits.settled():
             self._reload.clear()
@@ -204,18 +213,18 @@ class Daemon:
         except MonitorError as error:
             log.error("the poll failed before anything was recorded", source=name, error=str(error))
             self._record_failure(name, str(error), lane)
-            beat(self._parts, name, failed=str(error))
+            self._beat(name, failed=str(error))
             self._stop.wait(30)
         except Exception as error:  # one source must not stop the others; the log keeps what happened
             log.exception("the poll failed before anything was recorded", source=name)
             self._record_failure(name, f"an error in the program, which the log tells: {type(error).__name__}", lane)
-            beat(self._parts, name, failed=type(error).__name__)
+            self._beat(name, failed=type(error).__name__)
             self._stop.wait(30)
         else:
             self._moved.pop(name, None)
             self.send()
             if lane is Lane.FULL:
-                beat(self._parts, name)
+                self._beat(name)
             return
         self.send()
 
@@ -228,9 +237,15 @@ class Daemon:
         except Exception:  # the database itself may be what fails: then the log is all there is
             log.exception("a failed poll could not be recorded", source=name)
 
+    def _beat(self, name: str, *, failed: str | None = None) -> None:
+        try:
+            beat(self._parts, name, failed=failed)
+        except Exception:  # nobody waits for what a poll's thread raises: unlogged it would be lost
+            log.exception("the heartbeat could not be told", source=name)
+
     def _act(self, click: Click) -> str:
         said = clicked(self._parts, click, self._later)
-        self.send()  # the message shows at once who did what
+        self._senders.submit(self.send)  # the message shows at once who did what; Slack does not wait for it
         return said
 
     def _later(self, work: Callable[[], None]) -> None:
@@ -298,4 +313,5 @@ class Daemon:
                 tell_of_faulty_rules(self._parts, error)
         else:
             log.info("reloaded", rules=self._parts.rules.digest[:16], sources=sorted(self._parts.watched))
-        notify("READY=1")
+        finally:
+            notify("READY=1")

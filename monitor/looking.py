@@ -6,7 +6,7 @@ It closes nothing that it did not prove: what the rule reads beside the account 
 from __future__ import annotations
 
 from monitor.cycle import look_at
-from monitor.decide.judge import compile_rule
+from monitor.decide.compiled import compile_rule
 from monitor.domain.finding import Finding
 from monitor.domain.observed import Kind
 from monitor.domain.reading import Outcome, Scope, WithOneAccount

@@ -14,8 +14,10 @@ from monitor import wiring
 from monitor.cli.clock import SystemClock
 from monitor.config import Config
 from monitor.decide import drift
+from monitor.decide.alike import Plan
+from monitor.decide.compiled import Compiled, compile_rule
 from monitor.decide.exemptions import of_source
-from monitor.decide.judge import Compiled, Plan, blind_facts, compile_rule, judge
+from monitor.decide.judge import blind_facts, judge
 from monitor.decide.match import People
 from monitor.domain.finding import Judgement
 from monitor.domain.reading import Cause, Outcome, Proof, ScopeEnded

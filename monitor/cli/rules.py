@@ -66,7 +66,7 @@ def list_(context: typer.Context, fmt: FormatOption = Format.TABLE, folder: Fold
 
 
 def _row(rule: Rule) -> dict[str, Any]:
-    from monitor.decide.judge import compile_rule
+    from monitor.decide.compiled import compile_rule
 
     closes = rule.closes
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from monitor.decide import facts, factsheet
-from monitor.decide.judge import compile_rule
+from monitor.decide.compiled import compile_rule
 from monitor.domain.rule import Rule, RuleStatus, Verdict
 
 # Absent only before the first whole snapshot, and every test begins with one; or with the whole list of roles or

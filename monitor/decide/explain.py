@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from monitor.decide import facts, present
+from monitor.decide.alike import Plan
+from monitor.decide.compiled import Compiled
 from monitor.decide.expressions import ClauseError
-from monitor.decide.judge import Compiled, Plan, explain
+from monitor.decide.judge import explain
 from monitor.domain.change import Seen
 from monitor.domain.finding import Judgement
 from monitor.domain.observed import Subject

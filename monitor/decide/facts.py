@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
 from monitor.decide.persons import active
@@ -18,6 +19,13 @@ from monitor.domain.person import Match, Needed, Person
 from monitor.domain.reading import Scope
 
 DAY = timedelta(days=1)
+WORDS = frozenset(  # texts of which a source has few
+    {"account.status", "account.level", "account.role", "account.role_access_level", "grant.kind", "person.status"}
+)
+OF_POLLS = frozenset(
+    {"now", "account.last_seen", "account.groups_as_of", "account.first_seen", "account.status_since",
+     "account.level_since", "account.role_changed", "account.privileged_since", "account.reactivated", "grant.since"}
+)  # fmt: skip
 DETRACTORS = 6  # and below, of 10: as the net promoter score counts them
 
 
@@ -39,6 +47,21 @@ class Fact:
     @property
     def scopes(self) -> tuple[str, ...]:
         return tuple(s for s in (self.scope, self.also) if s)
+
+    @property
+    def many(self) -> bool:
+        """Whether it is a list or a map."""
+        return self.type.startswith(("list", "map"))
+
+    @property
+    def shared(self) -> bool:
+        """Whether it has few values, so that many subjects have the same; of a list or a map that is: none."""
+        return self.many or self.name in WORDS or self.type == "bool"
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it has so few values that what they decide can be remembered: numbers, and moments of our polls."""
+        return self.type == "int" or self.name in OF_POLLS or (self.shared and not self.many)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -494,29 +517,31 @@ def value(fact: Fact, record: dict[str, Any], now: datetime) -> Any:
 
 
 def reader(fact: Fact) -> Callable[[dict[str, Any], datetime], Any]:
-    """`value` of one fact with all that can be known beforehand worked out: it meets every record at every poll."""
+    """`value` of one fact, of a record with all its fields, with everything that can be known beforehand worked out:
+    it meets every record at every poll.
+    """
     compute, fields = fact.compute, [optional(f) for f in fact.fields]
-    if fact is NOW or compute is None:
-        return lambda record, now: value(fact, record, now)
-    if len(fields) == 1 and not fields[0][1]:
-        name = fields[0][0]
-
-        def read_one(record: dict[str, Any], now: datetime) -> Any:
-            got = record.get(name)
-            return None if got is None else compute(now, got)
-
-        return read_one
-
-    names, needed = [f for f, _ in fields], [f for f, may_be_none in fields if not may_be_none]
+    if fact is NOW:
+        return lambda _record, now: now
+    if compute is None:
+        return lambda record, _now: record[fields[0][0]]
+    needed = [i for i, (_, may_be_none) in enumerate(fields) if not may_be_none]
+    get = itemgetter(*(name for name, _ in fields)) if len(fields) > 1 else _alone(fields[0][0])
+    if not needed:
+        return lambda record, now: compute(now, *get(record))
 
     def read(record: dict[str, Any], now: datetime) -> Any:
-        get = record.get
-        for each in needed:
-            if get(each) is None:
+        values = get(record)
+        for i in needed:
+            if values[i] is None:
                 return None
-        return compute(now, *map(get, names))
+        return compute(now, *values)
 
     return read
+
+
+def _alone(name: str) -> Callable[[dict[str, Any]], tuple[Any]]:
+    return lambda record: (record[name],)
 
 
 # A complete record of each kind: every clause is tried on it when a rule is loaded, and rule tests start from

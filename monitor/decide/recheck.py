@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
+from monitor.decide.compiled import Compiled
 from monitor.decide.expressions import TEXT, Clause
 from monitor.decide.facts import DAY, FACTS, MOVES
-from monitor.decide.judge import Compiled
 from monitor.domain.company import Setting
 
 OF_OTHERS = "person.accounts"  # moves with accounts other than the one that is judged

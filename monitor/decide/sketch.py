@@ -11,7 +11,9 @@ from datetime import timedelta
 from typing import Any
 
 from monitor.decide import facts
-from monitor.decide.judge import Compiled, Plan, compile_rule, explain
+from monitor.decide.alike import Plan
+from monitor.decide.compiled import Compiled, compile_rule
+from monitor.decide.judge import explain
 from monitor.decide.layout import laid_out
 from monitor.decide.timeline import COMPUTED, as_tested, play
 from monitor.domain.rule import Rule, RuleTest, Verdict

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 
 from monitor.decide import facts, rehearsal
 from monitor.decide.access import privileged
+from monitor.decide.alike import Plan
+from monitor.decide.compiled import Compiled, compile_rule
 from monitor.decide.drift import advance, advance_role, folded
 from monitor.decide.expressions import Clause, ClauseError
 from monitor.decide.form import duration
-from monitor.decide.judge import Compiled, Plan, compile_rule, explain
+from monitor.decide.judge import explain
 from monitor.decide.present import plain
 from monitor.domain.change import Version
 from monitor.domain.company import USUAL_HOURS

@@ -150,8 +150,9 @@ def _exemption() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _timely(happened: str) -> Callable[[], dict[str, Any]]:
-    return lambda: {"title": FINDING["title"], "finding": FINDING, "happened": happened}
+def _timely(happened: str, opened_at: str = _AT, due_at: str = FINDING["due_at"]) -> Callable[[], dict[str, Any]]:
+    found = FINDING | {"opened_at": opened_at, "due_at": due_at}
+    return lambda: {"title": FINDING["title"], "finding": found, "happened": happened}
 
 
 def _baseline() -> dict[str, Any]:
@@ -216,20 +217,24 @@ _CONTENTS: dict[Reason, Callable[[], dict[str, Any]]] = {
     Reason.DIGEST: _digest,
     Reason.OPERATIONS: _operations,
     Reason.STORM: _storm,
-    Reason.SILENCE_ENDED: lambda: {
-        "title": FINDING["title"],
-        "finding": FINDING,
-        "happened": "no longer silenced, and still open",
-    },
-    Reason.DUE_SOON: _timely("50 % of the time to fix it is over: due by 2026-11-26 02:10 UTC"),
-    Reason.OVERDUE: _timely("overdue since 2026-11-24 02:10 UTC"),
-    Reason.REMINDER: _timely("reminder: overdue since 2026-11-23 02:10 UTC"),
-    Reason.ESCALATED: _timely("nobody has acknowledged it since 2026-11-24 02:10 UTC: it goes to on-call as well"),
+    Reason.SILENCE_ENDED: _timely("no longer silenced, and still open", "2026-11-23T18:10:00Z"),
+    Reason.DUE_SOON: _timely(
+        "50 % of the time to fix it is over: due by 2026-11-25 02:10 UTC",
+        "2026-11-23T02:10:00Z",
+        "2026-11-25T02:10:00Z",
+    ),
+    Reason.OVERDUE: _timely("overdue since 2026-11-24 02:05 UTC", "2026-11-22T02:05:00Z", "2026-11-24T02:05:00Z"),
+    Reason.REMINDER: _timely(
+        "reminder: overdue since 2026-11-23 02:10 UTC", "2026-11-21T02:10:00Z", "2026-11-23T02:10:00Z"
+    ),
+    Reason.ESCALATED: _timely(
+        "nobody has acknowledged it since 2026-11-23 22:10 UTC: it goes to on-call as well", "2026-11-23T22:10:00Z"
+    ),
     Reason.FLAPPING: _timely(
         "flapping: opened 4 times in 7 days; from now on it is recorded, and told again when it has been as it is for "
         "7 days"
     ),
-    Reason.SEVERITY_RAISED: _timely("severity raised from medium to high"),
+    Reason.SEVERITY_RAISED: _timely("severity raised from medium to high", "2026-11-23T22:10:00Z"),
     Reason.GROUP: _group,
     Reason.NEW_IN_GROUP: lambda: _group(over=3, new=1),
     Reason.SILENCE_ENDING: _silence,
@@ -261,6 +266,9 @@ def samples() -> Iterator[Notification]:
     mine = ACKNOWLEDGED | {"assigned_to": "bob (U0BOB00001)"}
     yield sample(Reason.UPDATED, finding=mine, happened="assigned by dana@example.test: to bob (U0BOB00001)")
     yield sample(Reason.UPDATED, finding=RESOLVED, happened="gone")
+    yield sample(
+        Reason.REMINDER, finding=ACKNOWLEDGED | {"due_at": "2026-11-23T22:30:00Z"}, happened="reminder: overdue"
+    )
     yield sample(Reason.RESOLVED, finding=RESOLVED | {"resolution": "gone", "resolution_detail": None, "owner": ""})
     yield sample(Reason.GROUP, **_group(over=3))
     yield sample(Reason.GROUP, **_group(over=7))

@@ -14,6 +14,7 @@ MARKS = {"critical": "◆ CRITICAL", "high": "▲ HIGH", "medium": "● MEDIUM",
 COLOURS = {"critical": "#8e1b3a", "high": "#b3261e", "medium": "#8a5a00", "low": "#4a5560"}
 CALM = "#1d6b4f"
 FRAMEWORKS = {"soc2": "SOC 2", "iso27001": "ISO 27001", "nist80053": "NIST 800-53", "pci": "PCI DSS", "cis": "CIS"}
+_MOMENT = re.compile(r"\b(\d{4})-(\d\d)-(\d\d) (\d\d:\d\d UTC)")  # as what happened is written down
 _ITEM = re.compile(r"\s*(?:[-*•]|\d+[.)])\s")
 
 
@@ -52,6 +53,11 @@ def moment(text: Any) -> datetime | None:
 def time(text: Any) -> str:
     parsed = moment(text)
     return str(text) if parsed is None else f"{parsed.day} {parsed:%b %Y %H:%M} UTC"
+
+
+def dated(text: Any) -> str:
+    """A line of history, with its times as they are written everywhere else in a message."""
+    return _MOMENT.sub(lambda m: time(f"{m[1]}-{m[2]}-{m[3]}T{m[4][:5]}:00Z"), str(text))
 
 
 def duration(seconds: Any) -> str:
@@ -161,7 +167,7 @@ def steps(text: Any) -> Lines:
 
 
 def sentence(text: Any) -> str:
-    said = one_line(str(text))
+    said = one_line(dated(text))
     return said[:1].upper() + said[1:] + ("" if said.endswith((".", "!", "?", "…")) else ".")
 
 
@@ -183,4 +189,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "mark": mark, "colour": colour, "time": time, "duration": duration, "ago": ago, "value": value, "who": who,
     "about": about, "cut": cut, "lines": kept_lines, "indented": indented, "code": code, "framework": framework,
     "plural": plural, "change": change, "seen": seen, "flowing": flowing, "steps": steps, "sentence": sentence,
+    "dated": dated, "words": words,
 }  # fmt: skip

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from monitor.decide.judge import about_sight, compiled_once, may_close
+from monitor.decide.compiled import compiled_once
+from monitor.decide.judge import about_sight, may_close
 from monitor.decide.match import People
 from monitor.decide.reconcile import reconcile
 from monitor.domain.finding import Event, EventKind, Finding

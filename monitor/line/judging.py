@@ -11,9 +11,11 @@ from typing import Any
 from sqlalchemy import Connection
 
 from monitor.decide import quarantine as beyond
+from monitor.decide.alike import Plan
+from monitor.decide.compiled import Compiled, active
 from monitor.decide.exemptions import of_source
 from monitor.decide.facts import ABOUT_ACCESS, FACTS, KINDS, OF_PERSONS
-from monitor.decide.judge import Compiled, Plan, about_sight, active, blind_facts, judge
+from monitor.decide.judge import about_sight, blind_facts, judge
 from monitor.decide.match import People, account_fields
 from monitor.domain.finding import Finding, Judgement
 from monitor.domain.limits import Moved

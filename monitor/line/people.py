@@ -7,8 +7,8 @@ from datetime import datetime, tzinfo
 
 from sqlalchemy import Engine
 
+from monitor.decide.compiled import Compiled
 from monitor.decide.facts import OF_PERSONS
-from monitor.decide.judge import Compiled
 from monitor.decide.match import Matching, People, account_fields, indexed
 from monitor.line.parts import Watched
 from monitor.store import persons, records

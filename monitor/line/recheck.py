@@ -16,8 +16,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from monitor import __version__
+from monitor.decide.compiled import Compiled
 from monitor.decide.facts import FACTS, optional
-from monitor.decide.judge import Compiled
 from monitor.decide.match import People
 from monitor.decide.recheck import Boundary, boundaries, decisive
 from monitor.domain.observed import Kind

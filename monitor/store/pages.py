@@ -93,8 +93,10 @@ class Archive:
         if self._file is None or self.lost is not None:
             return
         packed = None if body is None else zlib.compress(body, LEVEL)
+        frame = framed(_encode(Page(asked, digest, packed)))
         try:
-            self._file.write(framed(_encode(Page(asked, digest, packed))))
+            if self._file.write(frame) != len(frame):  # a disk that fills up takes the first part without an error
+                self.lost = "the disk is full"
         except OSError as error:
             self.lost = error.strerror or "it cannot be written"
         self.pages += 1

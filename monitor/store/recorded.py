@@ -163,7 +163,10 @@ class Recorded:
         if kind not in _KEYS:
             return True
         table, key = _KEYS[kind]
-        found = self.db.execute(f"SELECT 1 FROM main_db.{table} WHERE {key} = ? LIMIT 1", (subject_id,))  # noqa: S608
+        found = self.db.execute(
+            f"SELECT 1 FROM main_db.{table} WHERE source_id = ? AND {key} = ? AND valid_to IS NULL",  # noqa: S608
+            (self.source_id, subject_id),
+        )
         return found.fetchone() is not None
 
     def unseen(self) -> set[str]:

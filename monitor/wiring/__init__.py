@@ -61,8 +61,17 @@ def rules_in(folder: Path, today: date, company: Company = ANY_COMPANY) -> RuleS
 
 
 def parsed(files: Mapping[str, str], today: date, company: Company) -> RuleSet:
-    """A set from its texts. Raises RuleErrors with every fault of every file."""
-    return RuleSet(parse_set(files, today=today, company=company), set_digest(files, company), files)
+    """A set from its texts, which are not parsed anew while they say the same. Raises RuleErrors with every fault."""
+    asked = (set_digest(files, company), today)
+    found = _LATEST.get(asked)
+    if found is None:
+        found = RuleSet(parse_set(files, today=today, company=company), asked[0], files)
+        _LATEST.clear()
+        _LATEST[asked] = found
+    return found
+
+
+_LATEST: dict[tuple[str, date], RuleSet] = {}  # by its digest and the day: exemptions end with theirs
 
 
 def tested(rules: RuleSet) -> RuleSet:

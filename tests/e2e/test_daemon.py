@@ -18,6 +18,7 @@ import pytest
 from monitor.cli.clock import SystemClock
 from monitor.simulator import School, SchoolServer
 from monitor.store.locks import held
+from tests.peers import warm
 from tests.peers.watch import CONFIG, VirtualClock, Watch
 
 CLOCK = SystemClock()
@@ -71,36 +72,40 @@ def running(
                 process.stdout.close()
 
 
-def test_it_polls_tells_and_stops(tmp_path: Path) -> None:
-    """The first poll comes at once, its message too; SIGTERM ends it with 0 and nothing half-done."""
-    with running(tmp_path) as (watch, process, until, _):
-        until("delivered")
-        process.send_signal(signal.SIGTERM)
-        until("stopped")
-        assert process.wait(timeout=20) == 0
-        assert [m["reason"] for m in watch.messages()] == ["baseline"]
-        assert not list(tmp_path.glob(".staging-*"))
-
-
-def test_a_good_reload_is_used(tmp_path: Path) -> None:
-    """SIGHUP reads config and rules anew: the source is polled more often from then on."""
+def test_it_polls_tells_reloads_and_stops(tmp_path: Path) -> None:
+    """The first poll comes at once, its message too. SIGHUP reads config and rules anew: a fault is told, and what was
+    in force stays in force. SIGTERM ends it with 0 and nothing half-done.
+    """
     with running(tmp_path) as (watch, process, until, school):
         until("delivered")
-        watch.config.write_text(watch.config.read_text().replace('every = "1h"', 'every = "1s"'))
+        _another_poll_is_refused(watch)
+        good = watch.config.read_text().replace('every = "1h"', 'every = "1s"')
+        watch.config.write_text(good.replace("kind =", "knd ="))
+        process.send_signal(signal.SIGHUP)
+        assert "sources" in until("not reloaded")
+        watch.config.write_text(good)
         school.suspend(school.holders("Admin")[0])
         process.send_signal(signal.SIGHUP)
         until("reloaded")
         assert "changes=1" in until("polled")
+        process.send_signal(signal.SIGTERM)
+        until("stopped")
+        assert process.wait(timeout=20) == 0
+        assert watch.messages()[0]["reason"] == "baseline"
+        assert not list(tmp_path.glob(".staging-*"))
 
 
-def test_a_bad_reload_changes_nothing(tmp_path: Path) -> None:
-    """A fault in the config is told, and what was in force stays in force."""
-    with running(tmp_path, every="2s") as (watch, process, until, _):
-        until("delivered")
-        watch.config.write_text(watch.config.read_text().replace("kind =", "knd ="))
-        process.send_signal(signal.SIGHUP)
-        assert "sources" in until("not reloaded")
-        until("polled")
+def _another_poll_is_refused(watch: Watch) -> None:
+    """While a process polls a source, one that is asked to says so, and leaves it alone."""
+    (lock,) = watch.folder.glob(".polling-*")
+    with held(lock, CLOCK, patience=20) as mine:
+        assert mine
+        asked = len(watch.server.log)
+        refused = watch.command("poll")
+    assert refused.returncode == 1
+    assert "polled by another process" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert len(watch.server.log) == asked
 
 
 def test_an_edited_rule_is_taken_over(tmp_path: Path) -> None:
@@ -136,29 +141,11 @@ def test_a_restart_with_a_faulty_rule_goes_on_with_the_last_good_set(tmp_path: P
         assert watch.messages()[-1]["content"]["message"] == "The rules were not taken over: 1 fault"
 
 
-def test_two_processes_do_not_poll_one_source(tmp_path: Path) -> None:
-    """While another process polls a source, one that is asked to says so, and leaves it alone."""
-    with running(tmp_path) as (watch, _, until, _school):
-        until("delivered")
-        (lock,) = tmp_path.glob(".polling-*")
-        with held(lock, CLOCK, patience=20) as mine:
-            assert mine
-            asked = len(watch.server.log)
-            refused = watch.command("poll")
-        assert refused.returncode == 1
-        assert "polled by another process" in refused.stderr
-        assert "Traceback" not in refused.stderr
-        assert len(watch.server.log) == asked
-
-
 @pytest.mark.parametrize("wrong", ["", "kind = 7", "[[sources]]"])
 def test_a_wrong_config_ends_with_2(tmp_path: Path, wrong: str) -> None:
     """At once, with a sentence, not with a trace."""
     (tmp_path / "config.toml").write_text(wrong)
-    done = subprocess.run(
-        [sys.executable, "-m", "monitor", "--config", str(tmp_path / "config.toml"), "run"],
-        capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
+    done = warm.run(["--config", str(tmp_path / "config.toml"), "run"], dict(os.environ))
     assert done.returncode == 2
     assert "config.toml" in done.stderr
     assert "Traceback" not in done.stderr

@@ -64,13 +64,19 @@ SECRETS = {**os.environ, "TOKEN": "xoxb-1"}
 
 
 class Later(SystemClock):
-    """The real clock, moved."""
+    """The real clock, moved. Waiting moves it on: Slack's second between two messages would be most of the test."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
     def now(self) -> datetime:
         return super().now() + timedelta(seconds=self.seconds)
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.seconds
 
 
 def life() -> None:

@@ -14,7 +14,7 @@ from monitor.domain.reading import Lane, Outcome, Sizes
 from monitor.sources.learnworlds_cost import requests
 from tests.peers.watch import CONFIG, watched
 
-PLANNED = CONFIG.replace('rate = "5000/1s"', 'rate = "30/10s"\nfast_every = "3m"\nmembers_every = "6h"')
+PLANNED = CONFIG.replace('rate = "5000/1s"', 'rate = "5000/1s"\nfast_every = "3m"\nmembers_every = "6h"')
 
 
 def test_the_plan_is_what_the_next_poll_asks_for(tmp_path: Path) -> None:

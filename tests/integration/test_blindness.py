@@ -209,6 +209,26 @@ def test_a_poll_that_has_just_begun_does_not_hang(bench: Bench) -> None:
     assert bench.rows("SELECT outcome FROM snapshots") == [("complete",), ("complete",)]
 
 
+def test_what_fails_beside_the_polls_is_logged_and_stops_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The heartbeat after a poll, and a look at what is due: the next tick polls again."""
+    daemon = Daemon(bench.parts, lambda: bench.parts, lambda: "")
+    with monkeypatch.context() as broken:
+        for place in ("dispatch.queries.outcome_now", "daemon.queries.last_started"):
+            broken.setattr(f"monitor.{place}", lambda *_: 1 / 0)
+        daemon._poll(NAME, Lane.FULL)
+        daemon.tick()
+    said = capsys.readouterr().out
+    assert "the heartbeat could not be told" in said
+    assert "no poll could be begun" in said
+    assert daemon._running == {}
+    bench.clock.ahead(minutes=20)
+    daemon.tick()
+    daemon._running[NAME, Lane.FULL].result()
+    assert len(bench.rows("SELECT id FROM snapshots")) == 2
+
+
 def test_a_recorded_failure_takes_nothing_away(bench: Bench) -> None:
     """It is a snapshot row, a scope row and a ledger row."""
     bench.poll()
@@ -220,7 +240,8 @@ def test_a_recorded_failure_takes_nothing_away(bench: Bench) -> None:
 
 def test_all_shipped_integrity_rules_read_nothing_but_sight() -> None:
     """Else they would not be judged when they are needed."""
-    from monitor.decide.judge import about_sight, compile_rule
+    from monitor.decide.compiled import compile_rule
+    from monitor.decide.judge import about_sight
 
     ours: list[Rule] = [r for r in RULES if "integrity" in r.tags]
     assert len(ours) == 7

@@ -19,6 +19,7 @@ from monitor.dispatch import deliver_waiting
 from monitor.domain.message import Health, Notification, Reason, Receipt, Sending
 from monitor.errors import ConfigError
 from monitor.store import outbox
+from tests.peers import fresh
 from tests.peers.hook import Say, hook
 from tests.peers.watch import START
 
@@ -78,7 +79,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COLUMNS", "200")  # tables that are not folded
     monkeypatch.setenv("JIRA_URL", "https://acme.example")
     (tmp_path / "config.toml").write_text(CONFIG.format(url="http://127.0.0.1:9/"))
-    wiring.database(load(tmp_path / "config.toml")).dispose()
+    fresh.database(tmp_path / "access-monitor.sqlite")
     return tmp_path
 
 

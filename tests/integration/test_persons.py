@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 
 from monitor.cycle import CycleResult
 from monitor.daemon import Daemon
+from monitor.decide.compiled import compile_rule
 from monitor.decide.facts import OF_PERSONS
-from monitor.decide.judge import compile_rule
 from monitor.decide.match import match_key
 from monitor.decide.parse import parse_set
 from monitor.decide.persons import Expectation

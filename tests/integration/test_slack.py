@@ -120,7 +120,7 @@ class TestOneLivingMessage:
         """One message in the channel, whatever happens; what happened stands in its thread, in order."""
         told("opened", "updated", "resolved")
         assert told.only["text"].startswith("✓ RESOLVED")
-        assert "resolved after 3 d 4 h" in json.dumps(told.only["blocks"])
+        assert "Resolved after 3 d 4 h" in json.dumps(told.only["blocks"])
         assert [t.partition(" · ")[2] for t in told.lines()] == [
             "updated by dana@example.test", "✓ resolved (fixed) after 3 d 4 h: no longer holds: account.is_admin",
         ]  # fmt: skip

@@ -13,14 +13,18 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import event
 from sqlmodel import SQLModel, create_engine
 
 from monitor.domain.observed import Account, Activity, Group, Role
 from monitor.domain.reading import Outcome, Scope
 from monitor.errors import StoreError
-from monitor.store import findings, queries
+from monitor.store import findings, queries, records
 from monitor.store.engine import REVISIONS, migrate, open_engine, reading, writing
-from tests.peers.little import Bench
+from monitor.store.tables import micros, moment
+from tests.peers.little import NAME, Bench
 from tests.peers.watch import START
 
 
@@ -29,6 +33,12 @@ def account(name: str, **how: Any) -> Account:
     plain = Account(name, f"{name}@example.com", name, name.title(), "active", "user", "User", "user",
                     False, False, False, False, (), (), START)  # fmt: skip
     return plain._replace(**how)
+
+
+@given(st.datetimes(timezones=st.just(UTC)).filter(lambda at: 1900 < at.year < 2200))
+def test_moments_are_read_exactly(at: datetime) -> None:
+    """To the microsecond, by the quick way as well, which goes through seconds with a fraction."""
+    assert records.as_moment(micros(at)) == moment(micros(at)) == at
 
 
 @pytest.fixture
@@ -114,6 +124,19 @@ class TestFile:
             connection.exec_driver_sql("INSERT INTO sources (name, kind, reader) VALUES ('x', 'y', '')")
             raise RuntimeError
         assert bench.counts()["sources"] == 0
+
+    def test_what_each_poll_asks_for_is_answered_by_an_index(self, bench: Bench) -> None:
+        """At a million accounts and a year of snapshots, a scan of either takes seconds."""
+        bench.poll()
+        asked: list[tuple[str, Any]] = []
+        event.listen(bench.engine, "before_cursor_execute", lambda *c: asked.append(c[2:4]))
+        assert queries.sizes(bench.engine, NAME).accounts == 4
+        assert queries.last_sight(bench.engine, 1, bench.clock.now()) == START
+        assert queries.since(bench.engine, 1, "account", "bob", 1)["status"].snapshot == 1
+        plans = [row[3] for sql, given in asked if "SELECT" in sql for row in
+                 bench.rows(f"EXPLAIN QUERY PLAN {sql}", *given)]  # fmt: skip
+        assert [p for p in plans if p.startswith(("SCAN accounts", "SCAN snapshots"))] == []
+        assert any("accounts USING INDEX ix_accounts_lane" in p for p in plans)
 
     def test_a_file_that_is_no_database_is_named(self, tmp_path: Path) -> None:
         """In our words, with what to do."""

@@ -30,7 +30,8 @@ from monitor.domain.reading import (
     SeenAccount,
 )
 from monitor.line.parts import Parts, RuleSet, Watched
-from monitor.store.engine import migrate, open_engine
+from monitor.store.engine import open_engine
+from tests.peers import fresh
 from tests.peers.watch import VirtualClock
 
 NAME = "little"
@@ -66,6 +67,12 @@ class Breaks:
     scopes: set[str] = field(default_factory=set)
     hidden: set[str] = field(default_factory=set)  # ids of accounts, roles and groups
     outcome: Outcome = Outcome.PARTIAL
+
+    def harm(self, school: School) -> bool:
+        """Whether anything is missed by it: members of a group that is not there are not asked for."""
+        return any(
+            s.removeprefix(Scope.MEMBERS) in school.groups or not s.startswith(Scope.MEMBERS) for s in self.scopes
+        )
 
 
 class MemorySource:
@@ -128,8 +135,8 @@ class Bench:
     ) -> None:
         self.school, self.clock, self.path = School(), VirtualClock(), folder / "access-monitor.sqlite"
         self.source = MemorySource(self.school)
+        fresh.database(self.path)
         self.engine = open_engine(f"sqlite:///{self.path}")
-        migrate(self.engine)
         self.parts = Parts(
             self.engine, self.clock, RuleSet((), "none"), routes, channels or {},
             {NAME: Watched(self.source, "memory", 900.0, "reader")}, folder,

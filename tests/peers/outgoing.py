@@ -16,7 +16,8 @@ from monitor.dispatch import Pace, deliver_waiting
 from monitor.domain.message import Channel, Manner, Notification, Reason, Receipt, Route, Sending
 from monitor.line.parts import Parts, RuleSet
 from monitor.store import outbox
-from monitor.store.engine import migrate, open_engine
+from monitor.store.engine import open_engine
+from tests.peers import fresh
 from tests.peers.watch import VirtualClock
 
 SENT = Receipt(Sending.SENT, reference="ok")
@@ -57,8 +58,8 @@ class Post:
 
     def __init__(self, folder: Path, manners: Mapping[str, Manner] | None = None, **channels: Channel) -> None:
         self.path, self.clock = folder / "access-monitor.sqlite", VirtualClock()
+        fresh.database(self.path)
         self.engine = open_engine(f"sqlite:///{self.path}")
-        migrate(self.engine)
         self.parts = Parts(
             self.engine, self.clock, RuleSet((), "none"), (Route(tuple(channels)),), channels, {}, folder,
             manners=manners or {},

@@ -17,6 +17,7 @@ import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 
 def run(
@@ -50,9 +51,14 @@ def _server() -> subprocess.Popen[str]:
 def _serve() -> None:
     import alembic.command  # noqa: F401
 
+    from monitor import wiring
     from monitor.cli import app, polling  # noqa: F401
+    from monitor.cli.clock import SystemClock
+    from monitor.domain.company import BusinessHours, Company
 
     app.register()
+    # the shipped rules as a config without hours of its own has them parsed
+    wiring.rules_in(wiring.shipped("rules"), SystemClock().now().date(), Company({}, BusinessHours(ZoneInfo("UTC"))))
     for line in sys.stdin:
         asked = json.loads(line)
         child = os.fork()

@@ -26,7 +26,7 @@ from monitor.domain.reading import Lane
 from monitor.simulator import School, SchoolServer
 from monitor.store import findings, queries
 from monitor.store.engine import open_engine, reading
-from tests.peers import warm
+from tests.peers import fresh, warm
 
 START = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 TOKEN = "LW_TOKEN"
@@ -83,6 +83,8 @@ class Watch:
         self.config = folder / "config.toml"
         self.config.write_text(config, encoding="utf-8")
         self.database = folder / "access-monitor.sqlite"
+        if not self.database.exists():
+            fresh.database(self.database)
 
     def poll(self, lane: Lane = Lane.FULL) -> CycleResult:
         """One poll, and what is to be said is said."""

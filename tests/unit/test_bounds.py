@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.decide.alike import Plan
+from monitor.decide.compiled import compile_rule
 from monitor.decide.expressions import LONGEST_LIST, LONGEST_TEXT, Clause, ClauseError
-from monitor.decide.judge import Plan, compile_rule, judge
+from monitor.decide.judge import judge
 from monitor.domain.rule import Rule, RuleStatus, Severity, Verdict
 
 LONG = "a" * 200_000 + "!"

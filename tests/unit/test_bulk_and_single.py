@@ -18,9 +18,11 @@ from typing import Any
 import pytest
 
 from monitor.decide import facts, timeline
+from monitor.decide.alike import Plan
 from monitor.decide.clause_check import SAMPLE_MATCH
+from monitor.decide.compiled import active, compile_rule
 from monitor.decide.expressions import Clause, ClauseError
-from monitor.decide.judge import Plan, active, compile_rule, explain, judge
+from monitor.decide.judge import explain, judge
 from monitor.decide.parse import parse_set
 from monitor.domain.company import Setting
 from monitor.domain.person import Match

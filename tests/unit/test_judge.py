@@ -15,8 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.decide import exemptions, facts
-from monitor.decide.judge import MOST_IN_A_MASK, Plan, active, blind_facts, compile_rule, explain, judge
+from monitor.decide import alike, exemptions, facts
+from monitor.decide.alike import MOST_IN_A_MASK, Plan
+from monitor.decide.compiled import active, compile_rule
+from monitor.decide.judge import blind_facts, explain, judge
 from monitor.decide.parse import parse_set
 from monitor.domain.company import Setting
 from monitor.domain.finding import Judgement
@@ -45,7 +47,7 @@ def account(**said: Any) -> dict[str, Any]:
         "is_admin": True, "is_instructor": False, "is_reporter": False, "privileged": True, "tags": ["a"],
         "fields": {"cf_department": "Sales"}, "last_login": NOW - timedelta(days=100), "never_signed_in": False,
         "created": NOW - timedelta(days=400), "past_levels": ["admin"], "groups": ["g1"], "managed_groups": [],
-        "role_access_level": "user", "first_seen": NOW - timedelta(days=300),
+        "role_access_level": "user", "first_seen": NOW - timedelta(days=300), "last_active": None,
     } | said  # fmt: skip
 
 
@@ -275,6 +277,15 @@ def test_many_rules_are_split_into_masks() -> None:
     assert said == {f"r{i}": F for i in range(100)}
     list(judge(plan, [account(level=None)], NOW))
     assert plan.unknown == {f"r{i}": 1 for i in range(100)}
+
+
+def test_what_is_remembered_of_those_alike_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for one kind of subject and one answer, each is still judged by what it has itself."""
+    monkeypatch.setattr(alike, "MOST_ALIKE", 1)
+    monkeypatch.setattr(alike, "MOST_REMEMBERED", 1)
+    plan = Plan("account", (compile_rule(rule("account.is_admin", "account.idle_days > 90")),), frozenset())
+    some = [account(id=f"{n}", is_admin=n % 2 == 0, last_login=NOW - timedelta(days=85 + n % 7)) for n in range(40)]
+    assert [j.subject.id for j in judge(plan, some, NOW)] == [f"{n}" for n in range(0, 40, 2) if n % 7 > 5]
 
 
 # The quick way and the slow way

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monitor.decide.alike import Plan
+from monitor.decide.compiled import compile_rule
 from monitor.decide.facts import FACTS, MOVES, SAMPLES, optional, value
-from monitor.decide.judge import Plan, compile_rule, judge
+from monitor.decide.judge import judge
 from monitor.decide.recheck import Boundary, boundaries, decisive
 from monitor.domain.company import Setting
 from monitor.domain.person import Match, Person

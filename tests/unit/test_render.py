@@ -361,3 +361,12 @@ def test_the_preview_shows_messages_and_runs_nothing() -> None:
     assert "&lt;!channel&gt;" in html
     assert 'sandbox=""' in html
     assert not re.search(r"(?:src|href)=\"?http", html)
+
+
+@pytest.mark.parametrize("reason", [Reason.OVERDUE, Reason.REMINDER, Reason.DUE_SOON, Reason.ESCALATED])
+def test_bad_news_is_not_told_as_good_news(reason: Reason) -> None:
+    """Green is for what is over; and the time that is told is the one of the finding."""
+    said = RENDERER.html(sample(reason))
+    assert "#edf5f1" not in said
+    assert ("overdue)" in said) is (reason in (Reason.OVERDUE, Reason.REMINDER))
+    assert "2026-11-" not in RENDERER.slack(sample(reason))["blocks"][1]["text"]["text"]

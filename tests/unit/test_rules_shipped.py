@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from monitor.decide import coverage, facts, timeline
-from monitor.decide.judge import compile_rule
+from monitor.decide.compiled import compile_rule
 from monitor.decide.parse import parse_set
 from monitor.domain.rule import Rule, RuleStatus, Verdict
 

@@ -10,7 +10,9 @@ import pytest
 
 from monitor import wiring
 from monitor.config import load
-from monitor.decide.judge import Plan, compile_rule, judge
+from monitor.decide.alike import Plan
+from monitor.decide.compiled import compile_rule
+from monitor.decide.judge import judge
 from monitor.decide.parse import parse_rule, parse_set, set_digest
 from monitor.decide.settings import declared, setting, unread
 from monitor.decide.timeline import NOW, run_tests
@@ -89,7 +91,7 @@ def test_names_of_settings(name: str) -> None:
 def test_the_config_overrides_the_rule() -> None:
     """The finding, its title and its evidence show the value that decided."""
     record = {"id": "a", "email": "a@other.test", "last_login": NOW - timedelta(days=60), "created": None,
-              "never_signed_in": False}  # fmt: skip
+              "last_active": None, "never_signed_in": False}  # fmt: skip
     assert not list(judge(Plan("account", (compile_rule(rule()),), frozenset()), [record], NOW))
     mine = compile_rule(rule(idle_limit=30))
     (said,) = judge(Plan("account", (mine,), frozenset()), [record], NOW)
