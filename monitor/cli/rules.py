@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -95,31 +96,64 @@ def _age(length: timedelta) -> str:
 
 
 @rules.command()
-def check(context: typer.Context, folder: FolderOption = None) -> None:
+def check(context: typer.Context, fmt: FormatOption = Format.TABLE, folder: FolderOption = None) -> None:
     """Whether every rule file is sound: keys, facts, types, controls, exemptions, and tests that say enough.
 
     Faults name file, line and clause. Exits with 1 when there is one.
     """
+    try:
+        found = _sound(context, folder)
+    except RuleErrors as error:
+        if fmt is Format.TABLE:
+            raise
+        show(map(placed, error.problems), fmt, (), "")
+        raise typer.Exit(Exit.FAILED) from error
+    for line in _unread(context, found, folder):
+        console(err=True).print(line, style="yellow", markup=False)
+    if fmt is Format.TABLE:
+        console().print(f"{counted(len(found.rules), 'rule is', 'rules are')} sound; set {found.digest[:16]}")
+    else:
+        show([], fmt, (), "")
+
+
+def _sound(context: typer.Context, folder: Path | None) -> RuleSet:
+    """Raises RuleErrors, also for what loads and yet should be mended."""
     from monitor.cli.clock import SystemClock
     from monitor.decide.coverage import missing
     from monitor.decide.exemptions import expired
+    from monitor.decide.timeline import faulty_polls
 
     found = _rule_set(context, folder)
-    lacking = [fault for rule in found.rules for fault in missing(rule)]
+    lacking = [fault for rule in found.rules for fault in (*missing(rule), *faulty_polls(rule))]
     lacking += expired(found.rules, SystemClock().now().date())
     if lacking:
         raise RuleErrors(lacking)
-    for line in _unread(context, found):
-        console(err=True).print(line, style="yellow", markup=False)
-    console().print(f"{counted(len(found.rules), 'rule is', 'rules are')} sound; set {found.digest[:16]}")
+    return found
 
 
-def _unread(context: typer.Context, found: RuleSet) -> Iterator[str]:
-    """Settings of the config that no rule reads: a misspelt one would change nothing, and nobody would know."""
+def placed(problem: str) -> dict[str, Any]:
+    """A fault as programs read it: file, line, column where there is one, and what is wrong."""
+    place = re.match(r"(?P<file>.+?):(?P<line>\d+)(?::(?P<column>\d+))?: ", problem)
+    message = problem[place.end() :] if place else problem
+    clause = re.match(r"(?:exemptions: )?clause \d+, column (\d+): ", message)
+    column = (place and place["column"]) or (clause and clause[1])
+    return {
+        "file": place and place["file"], "line": int(place["line"]) if place else None,
+        "column": int(column) if column else None, "message": message,
+    }  # fmt: skip
+
+
+def _unread(context: typer.Context, found: RuleSet, folder: Path | None) -> Iterator[str]:
+    """Settings of the config that no rule reads, and files that are no rules by their name: misspelt ones would change
+    nothing, and nobody would know.
+    """
+    from monitor import wiring
     from monitor.decide.settings import unread
 
     given = config_of(context).settings if context.obj.exists() else {}
     yield from (f"{context.obj}: {line}" for line in unread(given, found.rules))
+    if folder or context.obj.exists():
+        yield from wiring.not_read(folder or wiring.rules_folder(config_of(context)))
 
 
 class TestFormat(StrEnum):
@@ -147,7 +181,7 @@ def test(
     results = [result for r in chosen for result in run_tests(r)]
     files = {r.id: r.file for r in chosen}
     if fmt is TestFormat.TABLE:
-        _print(results)
+        _print(results, files)
     elif fmt is TestFormat.JUNIT:
         sys.stdout.write(junit(results, files))
     else:
@@ -166,10 +200,11 @@ def _tested(result: TestResult, files: dict[str, str]) -> dict[str, Any]:
         "verdict": judged.verdict.value if judged else None,
         "evidence": [{"clause": e.clause, "facts": dict(e.facts)} for e in judged.evidence] if judged else [],
         "file": files[result.rule],
+        "line": result.line,
     }
 
 
-def _print(results: list[TestResult]) -> None:
+def _print(results: list[TestResult], files: dict[str, str]) -> None:
     counts = Counter(r.rule for r in results)
     for rule in sorted(counts):
         mine = [r for r in results if r.rule == rule]
@@ -177,7 +212,8 @@ def _print(results: list[TestResult]) -> None:
         mark = "[red]✗[/]" if failed else "[green]✓[/]"
         console().print(f"{mark} {escape(rule)}: {len(mine) - len(failed)} of {len(mine)} tests pass")
         for result in failed:
-            console().print(f"    {result.test}: {result.message}", style="red", markup=False)
+            place = f"{files[rule]}:{result.line}"
+            console().print(f"    {place}: {result.test}: {result.message}", style="red", markup=False, soft_wrap=True)
     passed = sum(r.passed for r in results)
     console().print(f"{passed} passed, {len(results) - passed} failed")
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import tzinfo
 from typing import Any
 
+from monitor.decide.form import ADDRESS
 from monitor.decide.route import IDS
 from monitor.domain.message import Manner, Notification, Reason
 
-_ADDRESS = re.compile(r"[^@\s<>,;:\"]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+")
 _COLLECTED = (
     Reason.OPENED, Reason.REOPENED, Reason.RESOLVED, Reason.SILENCE_ENDED, Reason.DUE_SOON, Reason.OVERDUE,
     Reason.REMINDER, Reason.SEVERITY_RAISED, Reason.FLAPPING, Reason.CHANGES,
@@ -64,7 +63,7 @@ def _to_owners(note: Notification, fallback: str | None, manners: Mapping[str, M
     """To each owner what is his; what has no owner with an address goes to the fallback."""
     ownerless = False
     for owner, content in _by_owner(note):
-        if _ADDRESS.fullmatch(owner) and owner.isascii():
+        if ADDRESS.fullmatch(owner) and owner.isascii():
             yield readdressed(note, note.receiver, owner.lower(), **content)
         else:
             ownerless = True

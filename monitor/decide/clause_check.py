@@ -31,10 +31,23 @@ def clause_problems(
             yield line + error.line - 1, f"clause {number}, column {error.column}: {error}"
 
 
+# What fails only when it is tried says no place: it is that of the one call in the clause that can fail so.
+_CAN_FAIL = {
+    "no such duration": "duration(", "no such time": "timestamp(", "not a regular expression": ".matches(",
+    "the list can be shorter": "[", "divides by zero": "/", "cannot become one": "int(",
+}  # fmt: skip
+
+
 def _try_on_sample(clause: Clause, kind: str) -> None:
     """Some mistakes compile and then always fail: duration("90d"), a broken regex. So every clause is tried once."""
-    if clause.holds(sample(kind, facts.readable(kind))) is None:
-        return  # it asks for a map key that the sample lacks: unknown, as it would be in life
+    try:
+        held = clause.holds(sample(kind, facts.readable(kind)))
+    except ClauseError as error:
+        call = next((c for said, c in _CAN_FAIL.items() if said in str(error)), "")
+        column = clause.text.index(call) + 1 if call and clause.text.count(call) == 1 else error.column
+        raise ClauseError(str(error), error.line, column) from error
+    if held is not None and not clause.reads and not clause.constants:
+        raise ClauseError(f"the clause reads no fact: it is always {str(held).lower()}; remove it, or ask for a fact")
 
 
 def sample(kind: str, names: Mapping[str, facts.Fact]) -> dict[str, Any]:

@@ -7,7 +7,8 @@ SP 800-53 revision 5 (the families that bear on access), CIS the safeguards of v
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 
 def _counted(**last: int) -> Iterator[str]:
@@ -73,6 +74,18 @@ def fault(framework: str, control: str | None = None) -> str | None:
         return f"unknown framework; known: {', '.join(FRAMEWORKS)}" + (f"; did you mean {close[0]}?" if close else "")
     if control is None or control in FRAMEWORKS[framework]:
         return None
-    close = difflib.get_close_matches(control, FRAMEWORKS[framework], n=1)
-    near = f"did you mean {close[0]}?" if close else f"write it like {EXAMPLES[framework]}"
-    return f"there is no control {control}; {near}"
+    if framework == "iso27001" and re.fullmatch(r"A\.\d+\.\d+\.\d+", control):
+        return f"there is no control {control}: three numbers are those of 2013; the list is that of 2022, like A.5.18"
+    return f"there is no control {control}; {_near(control, FRAMEWORKS[framework], EXAMPLES[framework])}"
+
+
+def _near(control: str, known: Sequence[str], example: str) -> str:
+    """The same in capitals; else the range of those that begin alike; else the most similar one."""
+    if control.upper() in known:
+        return f"did you mean {control.upper()}?"
+    section = re.match(r".*[.(]", control)
+    alike = [c for c in known if section and c.startswith(section[0]) and c.count(".") == control.count(".")]
+    if len(alike) > 1:
+        return f"there are {alike[0]} to {alike[-1]}"
+    close = difflib.get_close_matches(control, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"write it like {example}"

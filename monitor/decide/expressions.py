@@ -157,6 +157,8 @@ def _beyond_bounds(text: str) -> str | None:
          f"the clause has {len(text)} characters; {MAX_LENGTH} are allowed. Split it into several"),
         (re.search(r"\bhas\s*\(", bare),
          'has() does not work on facts; ask a named fact, or for a map: "key" in account.fields'),
+        (re.search(r"(?<![.\w])null\b", bare),
+         "no fact is ever null; where the source did not say, the clause is unknown by itself"),
         (re.search(r"\blists\.range\s*\(", bare), "lists.range() is not offered: no rule needs to count up"),
         (macros > MOST_MACROS,
          f"the clause has {macros} of exists, all, map and the like; {MOST_MACROS} are allowed. Split it into several"),
@@ -176,13 +178,14 @@ def _as_duration(match: re.Match[str]) -> str:
 def _located(error: str, text: str, kind: str, settings: Mapping[str, Setting]) -> ClauseError:
     found = re.search(r"<input>:(\d+):(\d+): (.*)", error)
     if not found:
-        return ClauseError(error)
+        return ClauseError(in_words(error, kind))
     line, column, message = int(found[1]), int(found[2]), found[3].replace(" (in container '')", "")
     source = text.splitlines()[line - 1] if line <= len(text.splitlines()) else text
     unknown = re.search(r"undeclared reference to '([^']+)'", message)
-    if unknown and unknown[1] in source:
-        column = source.index(unknown[1]) + 1  # the library marks the last dot
-    return ClauseError(f"{in_words(message, kind, settings)}\n    {source}\n    {' ' * (column - 1)}^", line, column)
+    if unknown and (at := re.search(rf"(?<![\w.]){re.escape(unknown[1])}(?!\w)", source)):
+        column = at.start() + 1  # the library marks the last dot
+    said = in_words(message, kind, settings, TEXT.sub('""', text))
+    return ClauseError(f"{said}\n    {source}\n    {' ' * (column - 1)}^", line, column)
 
 
 def _names_in(serialized: bytes, names: Iterable[str]) -> Iterable[str]:

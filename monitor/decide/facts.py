@@ -8,6 +8,7 @@ that read it absent. Facts that come from a scope that was not read whole are ab
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +27,8 @@ OF_POLLS = frozenset(
     {"now", "account.last_seen", "account.groups_as_of", "account.first_seen", "account.status_since",
      "account.level_since", "account.role_changed", "account.privileged_since", "account.reactivated", "grant.since"}
 )  # fmt: skip
+NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
+LIKE = 0.79  # from which share of common letters on a name is taken for a misspelt other one
 DETRACTORS = 6  # and below, of 10: as the net promoter score counts them
 
 
@@ -90,6 +93,11 @@ def _idle(
     return whole_days(now, max(moments)) if moments else None
 
 
+def _roles(_now: datetime, role: str, role_id: str | None) -> list[str]:
+    """Several have no id in common: the source joined their titles."""
+    return [role] if role_id is not None else role.split(", ")
+
+
 def _active(_now: datetime, active: datetime, last_login: datetime | None) -> datetime:
     return active if last_login is None else max(active, last_login)
 
@@ -146,6 +154,14 @@ ACCOUNT = (
     Fact("account.status", "string", "active, suspended, invited or deactivated.", NOT_SAID),
     Fact("account.level", "string", "Level of the assigned role: LearnWorlds' role.level.", NOT_SAID),
     Fact("account.role", "string", "Title of the assigned role: LearnWorlds' role.name.", NOT_SAID),
+    Fact(
+        "account.roles",
+        _L,
+        "Titles of all roles it holds. LearnWorlds gives one; a SCIM server may give several.",
+        NOT_SAID,
+        ("role", "role_id?"),
+        _roles,
+    ),
     Fact(
         "account.role_access_level",
         "string",
@@ -492,10 +508,23 @@ def readable(kind: str) -> dict[str, Fact]:
     return {n: f for n, f in FACTS.items() if f.kind in (*kinds_readable(kind), "now")}
 
 
-def suggest(name: str, kind: str) -> str:
-    """', did you mean ...?' for a name that is no fact, or nothing."""
-    close = difflib.get_close_matches(name, readable(kind), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
+def nearest(name: str, kind: str, *, by_words: bool = True) -> str:
+    """The fact that was perhaps meant, or "". Words in another order and parts of a name come before mere likeness."""
+    known = [n for n in readable(kind) if "." in n]
+    words = set(_last(name).split("_"))
+    for like in (
+        [n for n in known if _last(n) == _last(name)],
+        [n for n in known if set(_last(n).split("_")) == words],
+        [n for n in known if difflib.SequenceMatcher(None, _last(name), _last(n)).ratio() > LIKE],
+        [n for n in known if by_words and (words < set(_last(n).split("_")) or words > set(_last(n).split("_")))],
+    ):
+        if like:
+            return max(like, key=lambda n: (n.startswith(f"{kind}."), difflib.SequenceMatcher(None, name, n).ratio()))
+    return ""
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2].lower()
 
 
 def optional(field: str) -> tuple[str, bool]:

@@ -9,13 +9,14 @@ import re
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from monitor.domain.rule import RuleStatus, Severity
 
 OPENED = "opened_at"  # the clock of rules that name none
 DURATION = re.compile(r"(\d{1,5})(s|m|h|d)")
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")  # a fact in a title
+ADDRESS = re.compile(r"[^@\s<>,;:\"]+@[A-Za-z0-9.-]+\.[A-Za-z0-9-]+")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -32,7 +33,7 @@ class Form(BaseModel):
 
 
 _Text = Annotated[str, Field(min_length=1)]
-_Said = Annotated[str, Field(min_length=3)]
+_Said = Annotated[str, StringConstraints(min_length=3, strip_whitespace=True)]
 
 
 class ExemptionForm(Form):
@@ -55,6 +56,11 @@ class ExemptionForm(Form):
     def _who(self) -> ExemptionForm:
         if (self.subject is None) == (not self.match):
             raise ValueError("name either a subject, or clauses in match")
+        if self.subject is not None and "*" in self.subject:
+            raise ValueError(
+                "a subject is one id or one e-mail; for several write clauses in match, like "
+                "'in_domain(account.email, [\"partner.example\"])'"
+            )
         return self
 
 
@@ -115,6 +121,18 @@ class RuleForm(Form):
     @field_validator("fix_within")
     @classmethod
     def _duration(cls, text: str | None) -> str | None:
-        if text is not None:
-            duration(text)
+        if text is not None and not duration(text):
+            raise ValueError(
+                f'"{text}" is no time to mend anything; leave fix_within out for a rule without a deadline'
+            )
+        return text
+
+    @field_validator("owner")
+    @classmethod
+    def _address(cls, text: str) -> str:
+        if not (ADDRESS.fullmatch(text) and text.isascii()):
+            raise ValueError(
+                f'"{text}" is no e-mail address; write one, and no more, like "it-security@example.com": what goes to '
+                "the owner would reach nobody"
+            )
         return text

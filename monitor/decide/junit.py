@@ -19,8 +19,9 @@ def junit(results: Sequence[TestResult], files: dict[str, str]) -> str:
         suite = ElementTree.SubElement(root, "testsuite", {"name": rule, **_counts(mine)})
         for result in mine:
             case = ElementTree.SubElement(
-                suite, "testcase", classname=rule, name=_clean(result.test), file=files.get(rule, "")
-            )
+                suite, "testcase", classname=rule, name=_clean(result.test), file=files.get(rule, ""),
+                line=str(result.line),
+            )  # fmt: skip
             if not result.passed:
                 said = _clean(result.message)
                 failure = ElementTree.SubElement(case, "failure", message=said.splitlines()[0])

@@ -10,11 +10,11 @@ from typing import Any
 from monitor.decide import controls, facts, hints, settings
 from monitor.decide.clause_check import clause_problems
 from monitor.decide.expressions import Clause
-from monitor.decide.faults import filled
-from monitor.decide.form import OPENED, PLACEHOLDER, RuleForm, duration
+from monitor.decide.faults import fill, filled
+from monitor.decide.form import OPENED, PLACEHOLDER, ExemptionsForm, RuleForm, duration
 from monitor.decide.parse_exemptions import exemption, is_shared, line_of_exemption, overlong, with_shared
-from monitor.decide.places import line_of, line_of_key
-from monitor.decide.rule_settings import RuleSettings
+from monitor.decide.places import line_of, line_of_key, line_of_path, stem
+from monitor.decide.rule_settings import RuleSettings, unread
 from monitor.domain.company import ANY_COMPANY, Company, Setting
 from monitor.domain.rule import SOURCE_OWNER, Closes, Rule, RuleStatus, RuleTest, Verdict
 from monitor.errors import RuleErrors
@@ -22,38 +22,47 @@ from monitor.errors import RuleErrors
 
 def parse_rule(text: str, file: str, *, today: date, company: Company = ANY_COMPANY) -> Rule:
     """The rule in a file. Raises RuleErrors naming every fault as "file:line: what is wrong"."""
-    model = filled(RuleForm, text, file)
-    settings = RuleSettings(model, text, file, company)
-    problems = [*settings.problems, *_problems(model, text, file, today, settings)]
+    model, problems = fill(RuleForm, text, file)
+    if model is None:
+        raise RuleErrors(problems)
+    known = RuleSettings(model, text, file, company)
+    problems += [*known.problems, *_problems(model, text, file, today, known)]
     if problems:
         raise RuleErrors(problems)
-    return _rule(model, text, file, settings)
+    return _rule(model, text, file, known)
 
 
 def _problems(rule: RuleForm, text: str, file: str, today: date, known: RuleSettings) -> Iterator[str]:
-    stem = file.replace("\\", "/").rpartition("/")[2].removesuffix(".toml")
-    if stem != rule.id:
+    if stem(file) != rule.id:
         line = line_of_key(text, "id")
         yield f'{file}:{line}: id: "{rule.id}" is unlike the file name; call the file {rule.id}.toml'
     if rule.status is RuleStatus.ACTIVE and not rule.runbook.strip():
         yield f"{file}:{line_of_key(text, 'runbook')}: runbook: an active rule needs one: what should the reader do?"
-    for line, fault in clause_problems(
-        rule.match, text, line_of_key(text, "match"), rule.for_each, known.in_force, known.hours
-    ):
-        yield f"{file}:{line}: {fault}"
+    start = line_of_key(text, "match")
+    faults = clause_problems(rule.match, text, start, rule.for_each, known.in_force, known.hours)
+    yield from (f"{file}:{line}: {fault}" for line, fault in faults if not known.excused(fault))
     yield from _name_problems(rule, text, file, known)
     yield from _clock_problems(rule, text, file)
     yield from _owner_problems(rule, text, file)
     yield from _control_problems(rule, text, file)
+    yield from _twins(rule, text, file)
     for number, form in enumerate(rule.exemptions):
         line = line_of_exemption(text, number)
-        yield from overlong(form, file, line, today)
-        faults = clause_problems(form.match, text, line, rule.for_each, known.in_force, known.hours)
-        yield from (f"{file}:{at}: exemptions: {fault}" for at, fault in faults)
+        yield from overlong(form, text, file, number, today)
+        wrong = clause_problems(form.match, text, line, rule.for_each, known.in_force, known.hours)
+        yield from (f"{file}:{at}: exemptions: {fault}" for at, fault in wrong if not known.excused(fault))
     try:
         _closes(rule.closes)
     except ValueError as error:
         yield f"{file}:{line_of_key(text, 'closes')}: closes: {error}"
+
+
+def _twins(rule: RuleForm, text: str, file: str) -> Iterator[str]:
+    names = [t.name for t in rule.tests]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            line = line_of_path(text, ["tests", str(number), "name"])
+            yield f"{file}:{line}: tests.{number}.name: another test is called so; give each its own"
 
 
 def _name_problems(rule: RuleForm, text: str, file: str, asked: RuleSettings) -> Iterator[str]:
@@ -72,9 +81,11 @@ def _name_problems(rule: RuleForm, text: str, file: str, asked: RuleSettings) ->
 
 
 def _unknown_name(name: str, rule: RuleForm, asked: RuleSettings) -> str:
-    if name.startswith(settings.PREFIX):
-        return hints.no_setting(name, asked.in_force)
-    return f"there is no fact {name}{facts.suggest(name, rule.for_each)}"
+    if not facts.NAME.fullmatch(name):
+        return f'"{name}" is no name of a fact; write nothing but the name, like account.email'
+    if name.startswith("account.fields."):
+        return f"{name} is a part of a fact; only whole ones are shown: write account.fields"
+    return hints.no_fact(name, rule.for_each, asked.in_force)
 
 
 def _clock_problems(rule: RuleForm, text: str, file: str) -> Iterator[str]:
@@ -82,7 +93,7 @@ def _clock_problems(rule: RuleForm, text: str, file: str) -> Iterator[str]:
         return
     known, line = facts.readable(rule.for_each), line_of_key(text, "clock")
     if rule.clock not in known:
-        yield f"{file}:{line}: clock: there is no fact {rule.clock}{facts.suggest(rule.clock, rule.for_each)}"
+        yield f"{file}:{line}: clock: {hints.no_fact(rule.clock, rule.for_each)}"
     elif known[rule.clock].type != "timestamp":
         yield f"{file}:{line}: clock: {rule.clock} is {known[rule.clock].type}; fix_within counts from a timestamp"
     if rule.fix_within is None:
@@ -95,7 +106,7 @@ def _owner_problems(rule: RuleForm, text: str, file: str) -> Iterator[str]:
         if name == SOURCE_OWNER:
             continue
         if name not in known:
-            yield f"{file}:{line}: owner_from: there is no fact {name}{facts.suggest(name, rule.for_each)}"
+            yield f"{file}:{line}: owner_from: {hints.no_fact(name, rule.for_each)}"
         elif known[name].type not in ("string", "list(string)"):
             yield f"{file}:{line}: owner_from: {name} is {known[name].type}; an owner is named by a text"
 
@@ -114,7 +125,9 @@ def _closes(text: str) -> Closes:
     if text == "acknowledged":
         return Closes(acknowledged=True)
     if text.startswith("after "):
-        return Closes(acknowledged=True, after=duration(text.removeprefix("after ")))
+        after = duration(text.removeprefix("after "))
+        if after:
+            return Closes(acknowledged=True, after=after)
     raise ValueError(f'"{text}" is no way to close; write "fixed", "acknowledged" or "after 14d"')
 
 
@@ -145,8 +158,8 @@ def _rule(model: RuleForm, text: str, file: str, known: RuleSettings) -> Rule:
             for number, form in enumerate(model.exemptions)
         ),
         tests=tuple(
-            RuleTest(t.name, Verdict(t.expect), tuple(t.polls), s)
-            for t, s in zip(model.tests, known.tests, strict=True)
+            RuleTest(t.name, Verdict(t.expect), tuple(t.polls), s, line_of_path(text, ["tests", str(n), "polls"]))
+            for n, (t, s) in enumerate(zip(model.tests, known.tests, strict=True))
         ),
         file=file,
         digest=hashlib.sha256(repr(tuple(decides)).encode()).hexdigest()[:16],
@@ -177,14 +190,21 @@ def parse_set(files: Mapping[str, str], *, today: date, company: Company = ANY_C
             problems += error.problems
             continue
         if rule.id in rules:
-            problems.append(f"{file}:1: id: {rule.id} is also the id of {rules[rule.id].file}")
+            line = line_of_key(text, "id")
+            other = rules[rule.id].file
+            problems.append(f"{file}:{line}: id: {rule.id} is also the id of {other}; keep one of them, or rename it")
         rules[rule.id] = rule
     problems += _disagreeing(rules.values())
-    for file in filter(is_shared, sorted(files)) if not problems else ():
+    faulty = bool(problems)
+    for file in filter(is_shared, sorted(files)):
         try:
-            rules = with_shared(rules, files[file], file, today=today)
+            if faulty:  # which rules there are is not known, but the file itself can be looked at
+                filled(ExemptionsForm, files[file], file)
+            else:
+                rules = with_shared(rules, files[file], file, today=today)
         except RuleErrors as error:
             problems += error.problems
+    problems = problems or [p for rule in rules.values() for p in unread(rule, files[rule.file])]
     if problems:
         raise RuleErrors(list(dict.fromkeys(problems)))
     return tuple(rules.values())

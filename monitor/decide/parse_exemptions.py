@@ -35,10 +35,11 @@ def line_of_exemption(text: str, number: int) -> int:
     return max(line_of_path(text, ["exemptions", str(number), key]) for key in ("subject", "match"))
 
 
-def overlong(form: ExemptionForm, file: str, line: int, today: date) -> Iterator[str]:
+def overlong(form: ExemptionForm, text: str, file: str, number: int, today: date) -> Iterator[str]:
     if form.expires - today > LONGEST_EXEMPTION:
         whom = form.subject or " && ".join(form.match)
-        yield f"{file}:{line}: exemptions: {whom} is exempt until {form.expires}; a year at most"
+        line, last = line_of_path(text, ["exemptions", str(number), "expires"]), today + LONGEST_EXEMPTION
+        yield f"{file}:{line}: exemptions: {whom} is exempt until {form.expires}; a year at most, until {last}"
 
 
 def with_shared(rules: Mapping[str, Rule], text: str, file: str, *, today: date) -> dict[str, Rule]:
@@ -46,7 +47,7 @@ def with_shared(rules: Mapping[str, Rule], text: str, file: str, *, today: date)
     forms, problems, extended = filled(ExemptionsForm, text, file).exemptions, [], dict(rules)
     for number, form in enumerate(forms):
         line = line_of_exemption(text, number)
-        problems += [*overlong(form, file, line, today), *_unmatched(form, rules, text, file, number)]
+        problems += [*overlong(form, text, file, number, today), *_unmatched(form, rules, text, file, number)]
         given = exemption(form, tuple(form.rule), file, line)
         for rule in _meant(form, rules):
             faults = clause_problems(form.match, text, line, rule.for_each, rule.settings, rule.hours)

@@ -5,12 +5,21 @@ from __future__ import annotations
 import re
 
 
+def stem(file: str) -> str:
+    """The name of a file without its folder and ending."""
+    return file.replace("\\", "/").rpartition("/")[2].removesuffix(".toml")
+
+
 def line_of_path(text: str, path: list[str]) -> int:
     """The line of ["tests", "2", "expect"]: the key below the third [[tests]], or else that header."""
     if not path:
         return 1
     if len(path) < 2 or not path[1].isdigit():
-        return line_of_key(text, path[-1]) if len(path) > 1 else line_of_key(text, path[0])
+        start = line_of_key(text, path[0])
+        if len(path) == 1 or path[1].isdigit():
+            return start
+        below = "\n".join(text.splitlines()[start - 1 :])
+        return start - 1 + line_of_key(below, path[-1])
     header = re.compile(rf"^\s*\[\[\s*{re.escape(path[0])}\s*\]\]")
     lines = text.splitlines()
     heads = [n for n, line in enumerate(lines, 1) if header.match(line)]

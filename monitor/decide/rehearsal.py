@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -28,19 +29,32 @@ def checked(said: Mapping[str, Any], where: str) -> dict[str, Any]:
     values = {k: v for k, v in said.items() if k != "absent"}
     for key in (*values, *absent):
         if key not in FIELDS:
-            raise ValueError(f"{where}: {key} is no field of a person; there are {', '.join(sorted(FIELDS))}")
+            close = difflib.get_close_matches(str(key), FIELDS, n=1)
+            meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(sorted(FIELDS))}"
+            raise ValueError(f"{where}: {key} is no field of a person; {meant}")
     return {k: _typed(v, FIELDS[k], f"{where}: {k}") for k, v in values.items()} | dict.fromkeys(absent)
 
 
 def _typed(value: Any, like: Any, where: str) -> Any:
     if not isinstance(like, timedelta):
-        if type(value) is not type(like):
-            raise ValueError(f"{where} is {value!r}; write something like {json.dumps(like)}")
+        if not alike(value, like):
+            raise ValueError(f"{where} is {value!r}; write {written(like)}")
         return value
     found = _DAY.fullmatch(str(value))
     if not found or (found[1] and found[3]):
         raise ValueError(f'{where}: "{value}" is no day; write it like "10d ago" or "in 10d"')
     return duration(found[2]) * (-1 if found[1] else 1)
+
+
+def alike(value: Any, like: Any) -> bool:
+    """Of one type, and so is what it holds: lists and tables are of texts here."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return type(value) is type(like) and all(isinstance(p, str) for p in parts)
+
+
+def written(like: Any) -> str:
+    """How a value of this type is written."""
+    return "true or false" if isinstance(like, bool) else f"something like {json.dumps(like or ['g1'])}"
 
 
 def carried(before: Any, said: Any, where: str) -> Any:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 
 from monitor.decide import settings
 from monitor.decide.form import RuleForm, RuleTestForm
-from monitor.decide.places import line_of_key, line_of_path
+from monitor.decide.places import line_of_path
 from monitor.domain.company import Company, Setting
+from monitor.domain.rule import Rule
 
 
 class RuleSettings:
@@ -17,16 +19,22 @@ class RuleSettings:
     def __init__(self, rule: RuleForm, text: str, file: str, company: Company) -> None:
         self.defaults: dict[str, Setting] = {}
         self.problems: list[str] = []
+        self._faulty: list[str] = []  # declared, but not as one can
         self.hours = company.hours
         for name, found in settings.declared(rule.settings):
             if isinstance(found, str):
-                self.problems.append(f"{file}:{line_of_key(text, name)}: settings.{name}: {found}")
+                self._faulty.append(name)
+                self.problems.append(f"{file}:{line_of_path(text, ['settings', name])}: settings.{name}: {found}")
             else:
                 self.defaults[name] = found
         self.in_force = dict(company.settings) | {
             n: self._chosen(n, d, company, file) for n, d in self.defaults.items()
         }
         self.tests = [dict(self._of_test(n, t, text, file)) for n, t in enumerate(rule.tests)]
+
+    def excused(self, fault: str) -> bool:
+        """A clause that reads a setting which is faulty itself: that is told where it stands."""
+        return bool(self._faulty) and f"there is no {settings.PREFIX}" in fault
 
     def _chosen(self, name: str, default: Setting, company: Company, file: str) -> Setting:
         given = company.settings.get(name, default)
@@ -50,3 +58,14 @@ class RuleSettings:
                 self.problems.append(f"{where}.{name}: must be {settings.WRITTEN[known.type]}")
             else:
                 yield name, fitting
+
+
+def unread(rule: Rule, text: str) -> Iterator[str]:
+    """Settings that a file declares for nothing: misspelt, or keys of the rule that slipped below a table."""
+    written = "\n".join([*rule.match, *rule.evidence, rule.title, *(c for e in rule.exemptions for c in e.match)])
+    for name in rule.defaults:
+        if not re.search(rf"\b{re.escape(settings.PREFIX + name)}\b", written):
+            key = difflib.get_close_matches(name, RuleForm.model_fields, n=1, cutoff=0.8)
+            slipped = f"the key {key[0]} of the rule stands above the first [table]" if key else ""
+            line, advice = line_of_path(text, ["settings", name]), f"remove it, or read it as settings.{name}"
+            yield f"{rule.file}:{line}: settings.{name}: no clause reads it; {slipped or advice}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -21,17 +21,25 @@ from monitor.decide.present import plain
 from monitor.domain.change import Version
 from monitor.domain.company import USUAL_HOURS
 from monitor.domain.finding import Judgement
-from monitor.domain.observed import Account, Role, grant_id
+from monitor.domain.observed import Account, Role, Status, grant_id
 from monitor.domain.rule import Rule, RuleTest
 
 NOW = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)  # any day will do: tests speak in distances
 DAY = timedelta(days=1)
 CONTROL_KEYS = {"at", "absent", "exists", "person"}
+# What comes from the polls, and what to set instead where that helps.
+INSTEAD = {
+    "privileged": "is_admin or level", "roles": "role", "idle_days": "last_login", "age_days": "created", "email_domain": "email",
+    "detractor": "nps_score", "last_seen_active": "last_login or last_active", "used": "purchased and available",
+    "past_levels": "level in an earlier poll", "past_roles": "role in an earlier poll",
+    "past_emails": "email in an earlier poll", "past_groups": "groups in an earlier poll",
+    "mostly_idle_days": "mostly_idle_since",
+}  # fmt: skip
 COMPUTED = {
     "first_seen", "status_since", "level_since", "role_changed", "privileged_since", "reactivated", "privileged",
     "past_levels", "past_roles", "past_emails", "earlier_ids", "changed", "past_access_levels", "watched_since",
     "description_changed",
-    "idle_days", "mostly_idle_days", "detractor", "age_days", "new", "email_domain", "past_groups", "last_seen",
+    "roles", "idle_days", "mostly_idle_days", "detractor", "age_days", "new", "email_domain", "past_groups", "last_seen",
     "grant_since", "since_days", "grant_id", "missing_groups", "kept_groups", "used",
     "last_seen_active",
 }  # fmt: skip
@@ -48,6 +56,7 @@ class TestResult(NamedTuple):
     passed: bool
     message: str
     judgement: Judgement | None = None
+    line: int = 1  # of the test in the file of its rule
 
 
 def as_tested(rule: Rule, test: RuleTest) -> Rule:
@@ -57,22 +66,34 @@ def as_tested(rule: Rule, test: RuleTest) -> Rule:
     return replace(rule, settings={**rule.settings, **rule.defaults, **test.settings}, hours=USUAL_HOURS)
 
 
+def faulty_polls(rule: Rule) -> Iterator[str]:
+    """What is wrong with the polls of the tests themselves, with file and line."""
+    for number, test in enumerate(rule.tests):
+        try:
+            play(rule.for_each, test.polls)
+        except ValueError as error:
+            yield f"{rule.file}:{test.line}: tests.{number}: {error}"
+
+
 def run_tests(rule: Rule) -> list[TestResult]:
     return [run_test(rule, test) for test in rule.tests]
 
 
 def run_test(rule: Rule, test: RuleTest) -> TestResult:
     """Plays one test. A fault in the test itself fails it, with the poll named."""
+    message, judgement = "", None
     try:
         record, now = play(rule.for_each, test.polls)
     except ValueError as error:
-        return TestResult(rule.id, test.name, False, str(error))
-    if record is None:
-        return TestResult(rule.id, test.name, False, "the last poll has no subject to judge")
-    compiled = compile_rule(as_tested(rule, test))
-    judgement = explain(compiled, record, now, Plan(rule.for_each, (compiled,), frozenset()))
-    passed = judgement.verdict is test.expect
-    return TestResult(rule.id, test.name, passed, "" if passed else _difference(test, judgement, compiled), judgement)
+        message = str(error)
+    else:
+        if record is None:
+            message = "the last poll has no subject to judge"
+        else:
+            compiled = compile_rule(as_tested(rule, test))
+            judgement = explain(compiled, record, now, Plan(rule.for_each, (compiled,), frozenset()))
+            message = "" if judgement.verdict is test.expect else _difference(test, judgement, compiled)
+    return TestResult(rule.id, test.name, not message, message, judgement, test.line)
 
 
 def _difference(test: RuleTest, got: Judgement, compiled: Compiled) -> str:
@@ -108,7 +129,7 @@ def play(kind: str, polls: tuple[Mapping[str, Any], ...]) -> tuple[dict[str, Any
     for number, poll in enumerate(polls, 1):
         at = _moment(poll.get("at", "0d ago"), f"poll {number}: at")
         if last_at is not None and at < last_at:
-            raise ValueError(f"poll {number}: at lies before the poll above it")
+            raise ValueError(f"poll {number}: at lies before the poll above it; the oldest poll stands first")
         last_at = at
         said = {**said, **(_checked_person(poll, number) if kind == "person" else _checked(kind, poll, number))}
         if kind in ("account", "grant") and "person" in poll:
@@ -130,19 +151,31 @@ def _checked(kind: str, poll: Mapping[str, Any], number: int) -> dict[str, Any]:
         raise ValueError(f"poll {number}: exists must be true or false")
     held = {"role_access_level": "user", "last_active": DAY, "person": {}} if kind in ("account", "grant") else {}
     allowed = facts.SAMPLES[kind] | held
-    for key in [*(k for k in poll if k not in CONTROL_KEYS), *absent]:
-        if key in COMPUTED:
-            raise ValueError(f"poll {number}: {key} is computed from the polls and cannot be set")
-        if key not in allowed:
-            names = ", ".join(sorted(allowed.keys() | CONTROL_KEYS))
-            raise ValueError(f"poll {number}: {key} is no field of {_AN[kind]}; there are {names}")
     set_here = {k: v for k, v in poll.items() if k not in CONTROL_KEYS}
+    for key in [*set_here, *absent]:
+        if key not in allowed:
+            raise ValueError(f"poll {number}: {_no_field(str(key), kind, allowed)}")
+        if key in set_here and key in absent:
+            raise ValueError(f"poll {number}: {key} is set and absent at once; write one of them")
     if set_here.get("last_login") == "never":
         del set_here["last_login"]
         return _typed(set_here, allowed, number) | {"last_login": None, "never_signed_in": True}
     if "last_login" in set_here:
         set_here["never_signed_in"] = False
     return _typed(set_here, allowed, number)
+
+
+def _no_field(key: str, kind: str, allowed: Mapping[str, Any]) -> str:
+    bare = key.removeprefix(f"{kind}.")
+    if bare in COMPUTED:
+        remedy = f"; set {INSTEAD[bare]}" if bare in INSTEAD else ""
+        return f"{bare} is computed from the polls and cannot be set{remedy}"
+    said = f"{key} is no field of {_AN[kind]}"
+    if bare in allowed:
+        return f"{said}; write {bare}"
+    close = difflib.get_close_matches(bare, [*allowed, *CONTROL_KEYS], n=1)
+    names = ", ".join(sorted(allowed.keys() | CONTROL_KEYS))
+    return f"{said}; did you mean {close[0]}?" if close else f"{said}; there are {names}"
 
 
 def _checked_person(poll: Mapping[str, Any], number: int) -> dict[str, Any]:
@@ -161,8 +194,10 @@ def _typed(values: dict[str, Any], like: Mapping[str, Any], number: int) -> dict
         where = f"poll {number}: {key}"
         if isinstance(like[key], timedelta):
             typed[key] = NOW - _moment(value, where)
-        elif type(value) is not type(like[key]):
-            raise ValueError(f"{where} is {value!r}; write something like {json.dumps(like[key])}")
+        elif not rehearsal.alike(value, like[key]):
+            raise ValueError(f"{where} is {value!r}; write {rehearsal.written(like[key])}")
+        elif key == "status" and value not in set(Status):
+            raise ValueError(f"{where} is {value!r}; there are {', '.join(Status)}")
         else:
             typed[key] = value
     return typed
@@ -172,7 +207,12 @@ def _moment(text: Any, where: str) -> datetime:
     match = _AGO.fullmatch(str(text))
     if not match:
         raise ValueError(f'{where}: "{text}" is no age; write it like "10d ago"')
-    return NOW - duration(match[1])
+    try:
+        return NOW - duration(match[1])
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    except OverflowError as error:
+        raise ValueError(f'{where}: "{text}" lies before our calendar begins') from error
 
 
 def _accounts(states: list[tuple[datetime, dict[str, Any] | None]]) -> dict[str, Any] | None:

@@ -78,6 +78,7 @@ class RuleTest:
     expect: Verdict
     polls: tuple[Mapping[str, Any], ...]
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    line: int = 1  # of its polls in the file
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from monitor.domain.message import Escalation, Route
 from monitor.domain.reading import Clock, Progress
 from monitor.errors import ConfigError, RuleErrors, TemplateFault
 from monitor.line.parts import Parts, RuleSet
-from monitor.rulebook.folder import read_folder, stamp
+from monitor.rulebook.folder import read_folder, stamp, unread
 from monitor.store import rulesets
 from monitor.store.engine import migrate, open_engine
 from monitor.wiring.channels import Gates, channel, heartbeat, inboxes, manner, slack_bot
@@ -76,7 +76,7 @@ _LATEST: dict[tuple[str, date], RuleSet] = {}  # by its digest and the day: exem
 
 def tested(rules: RuleSet) -> RuleSet:
     """The set, when all tests in its files pass. Raises RuleErrors."""
-    failed = [f"{r.file}:1: the test {t.test!r} fails: {t.message}" for r in rules.rules for t in run_tests(r)
+    failed = [f"{r.file}:{t.line}: the test {t.test!r} fails: {t.message}" for r in rules.rules for t in run_tests(r)
               if not t.passed]  # fmt: skip
     if failed:
         raise RuleErrors(failed)
@@ -90,6 +90,11 @@ def last_good(engine: Engine, clock: Clock, company: Company) -> RuleSet | None:
         return None if kept is None else parsed(kept[1], clock.now().date(), company)
     except RuleErrors:
         return None
+
+
+def not_read(folder: Path) -> list[str]:
+    """What is said of files in a folder of rules that are none."""
+    return [f"{name}: is not read; the name of a rule file ends in .toml" for name in unread(folder)]
 
 
 def rules_stamp(config: Config) -> str:

@@ -87,7 +87,7 @@ def test_a_file_of_exemptions_is_about_the_rules_that_it_names() -> None:
         ('subject     = "bob@example.test"\n', "", "exemptions.1: name either a subject, or clauses in match"),
         ('subject     = "bob', 'match = ["true"]\nsubject     = "bob', "exemptions.1: name either a subject"),
         ("ticket ", "tickt ", "exemptions.toml:10: exemptions.0.tickt: is no key here; did you mean ticket?"),
-        ("2026-12-31", "2028-12-31", "exemptions.toml:3: exemptions: account.email_domain"),
+        ("2026-12-31", "2028-12-31", "exemptions.toml:9: exemptions: account.email_domain"),
         ("2026-12-31", '"soon"', "exemptions.toml:9: exemptions.0.expires: is no day; write it like 2026-12-31"),
         ("account.email_domain", "account.email_doman",
          "exemptions.toml:4: exemptions: clause 1, column 1: there is no fact account.email_doman; did you mean"),

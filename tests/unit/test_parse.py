@@ -85,6 +85,16 @@ MISTAKES = [
     ('severity   = "high"', "severity   = high", 3, "not valid TOML"),
     ('title      = "{', 'id = "twice"\ntitle = "{', 2, "not valid TOML: Cannot overwrite a value"),
     ('polls  = [ { at = "1d ago" } ]\n', 'polls  = [ { at = "1d ago" }', 38, "not valid TOML: Unclosed array"),
+    ('severity   = "high"', 'severity   = "high', 3, "a text does not end: a quote is missing"),
+    ('severity   = "high"', "severity   = True", 3, "true and false are written small"),
+    ('severity   = "high"', 'severity   : "high"', 3, "write key = value"),
+    ('1. Ask.\n"""', "1. Ask.\n", 9, "a text does not end"),
+    ("'account.role',\n]", "'account.role',\n", 21, "the list above is not closed: a ] is missing"),
+    ("> 9',\n", "> 9'\n", 14, "a comma is missing before this, or a ] behind the list"),
+    ('{ at = "1d ago" } ]', '{ at = "1d ago", } ]', 38, "a table in braces stands on one line, without a comma behind"),
+    ("2026-12-31", "2026-13-31", 28, "a day is written like 2026-12-31"),
+    ("{account.email} is", "\\account is", 2, "a backslash is written twice"),
+    ('[[tests]]\nname   = "second"', '[tests]\nname   = "second"', 35, "written in double brackets each time"),
     # keys
     ('severity   = "high"\n', "", 1, "severity: is missing; add it"),
     ("severity ", "severty ", 3, "severty: is no key here; did you mean severity?"),
@@ -92,7 +102,45 @@ MISTAKES = [
     ('reason      = "On leave"\n', "", 24, "exemptions.0.reason: is missing; add it"),
     ("approved_by", "aproved_by", 27, "exemptions.0.aproved_by: is no key here; did you mean approved_by?"),
     ('name   = "second"', 'nam    = "second"', 36, "tests.1.nam: is no key here; did you mean name?"),
+    ('[[tests]]\nname   = "second"', '[[test]]\nname   = "second"', 35, "test: is no key here; did you mean tests?"),
     # values
+    ('"{account.email} is idle"', "5", 2, "title: must be a text in quotes"),
+    ('"2d"', "2", 5, 'fix_within: must be a text in quotes, like "2d"'),
+    ('"2d"', '"0d"', 5, 'fix_within: "0d" is no time to mend anything'),
+    ('"it@example.com"', '"IT"', 4, 'owner: "IT" is no e-mail address; write one, and no more'),
+    ('"it@example.com"', '"it@example.com, bob@example.com"', 4, "is no e-mail address; write one, and no more"),
+    ('"it@example.com"', '["it@example.com"]', 4, 'owner: must be a text in quotes, like "it@example.com"'),
+    ("evidence = [\n  'account.role',\n]", "evidence = 'account.role'", 17, "must be a list in brackets, like ['acc"),
+    ('["CC6.3"]', '"CC6.3"', 22, 'controls.soc2: must be a list in brackets, like ["CC6.3"]'),
+    ("[controls]\nsoc2 = [", "controls = [", 21, "controls: must be a table, like"),
+    (
+        '[ { at = "1d ago" } ]',
+        '{ at = "1d ago" }',
+        38,
+        'polls: must be a list in brackets, like [ { at = "10d ago" } ]',
+    ),
+    ('[ { at = "1d ago" } ]', '[ "1d ago" ]', 38, "tests.1.polls.0: must be a table in braces"),
+    (
+        "{account.email} is",
+        "{ account.email } is",
+        2,
+        '" account.email " is no name of a fact; write nothing but the name',
+    ),
+    ("{account.email}", "{email}", 2, "title: there is no fact email; did you mean account.email?"),
+    ("{account.email}", "{role.title}", 2, "there is no fact role.title in a rule for_each account; it may read"),
+    ("{account.email}", "{account.fields.cf_a}", 2, "is a part of a fact; only whole ones are shown"),
+    ('"{account.email} is idle"', f'"{"x" * 201}"', 2, "title: is too long; 200 characters are the most"),
+    ('"fixed"', '"after 0d"', 7, '"after 0d" is no way to close'),
+    ('"CC6.3"', '"cc6.3"', 22, "there is no control cc6.3; did you mean CC6.3?"),
+    ('soc2 = ["CC6.3"]', 'iso27001 = ["A.9.2.1"]', 22, "three numbers are those of 2013"),
+    ('"On leave"', '"   "', 26, "exemptions.0.reason: is empty or too short; say a little more"),
+    (
+        '"ann@example.com"',
+        '"*@example.com"',
+        24,
+        "a subject is one id or one e-mail; for several write clauses in match",
+    ),
+    ("2026-12-31", "2026-12-31T08:00:00", 28, "exemptions.0.expires: is no day; write it like 2026-12-31"),
     ('"idle-admin"', '"Idle Admin"', 1, "id: must be lower-case words joined by hyphens, like dormant-account"),
     ('"idle-admin"', '"idle-boss"', 1, 'id: "idle-boss" is unlike the file name; call the file idle-boss.toml'),
     ('"{account.email} is idle"', '""', 2, "title: is empty or too short; say a little more"),
@@ -102,14 +150,14 @@ MISTAKES = [
     ('"fixed"', '"soon"', 7, 'closes: "soon" is no way to close; write "fixed", "acknowledged" or "after 14d"'),
     ('"fixed"', '"after 14"', 7, 'closes: "14" is no duration: write a number'),
     ("1. Ask.", "", 9, "runbook: an active rule needs one: what should the reader do?"),
-    ("'account.is_admin',", "5,", 12, "match.1: Input should be a valid string"),
+    ("'account.is_admin',", "5,", 12, "match.1: must be a text in quotes"),
     ("{account.email}", "{account.emial}", 2, "title: there is no fact account.emial; did you mean account.email?"),
     ("{account.email}", "{account.email", 2, 'title: a brace has no partner; a fact is written like "{account.email}"'),
     ("'account.role'", "'account.rol'", 18, "evidence: there is no fact account.rol; did you mean account.role?"),
     ('"CC6.3"', '"CC63"', 22, "controls.soc2: there is no control CC63; did you mean CC6.3?"),
-    ('"CC6.3"', '"CC6.9"', 22, "controls.soc2: there is no control CC6.9; did you mean CC"),
+    ('"CC6.3"', '"CC6.9"', 22, "controls.soc2: there is no control CC6.9; there are CC6.1 to CC6.8"),
     ("soc2 =", "soc3 =", 22, "controls.soc3: unknown framework; known: soc2, iso27001, nist, cis"),
-    ("2026-12-31", "2027-06-17", 25, "exemptions: ann@example.com is exempt until 2027-06-17; a year at most"),
+    ("2026-12-31", "2027-06-17", 28, "exemptions: ann@example.com is exempt until 2027-06-17; a year at most, until"),
     ('"On leave"', '""', 26, "exemptions.0.reason: is empty or too short; say a little more"),
     ("2026-12-31", '"whenever"', 28, "exemptions.0.expires: is no day; write it like 2026-12-31"),
     (
@@ -147,11 +195,61 @@ CLAUSES = [
     ("account.idle_days", 1, "a clause must be true or false; this one is int: compare it with something"),
     ("account.tags.map(t, t)", 1, "a clause must be true or false; this one is list"),
     ("has(account.email)", 1, "has() does not work on facts; ask a named fact"),
-    ('now - account.created > duration("90d")', 1, "no such duration; write days(90)"),
-    ('account.created < timestamp("May")', 1, 'no such time; write timestamp("2026-03-01T00:00:00Z")'),
-    ('account.email.matches("(")', 1, "not a regular expression"),
-    ('account.past_levels[7] == "admin"', 1, 'the list can be shorter; write "x" in account.past_levels'),
-    ("1 / 0 == 1", 1, "divides by zero"),
+    ('now - account.created > duration("90d")', 25, "no such duration; write days(90)"),
+    ('account.created < timestamp("May")', 19, 'no such time; write timestamp("2026-03-01T00:00:00Z")'),
+    ('account.email.matches("(")', 14, "not a regular expression"),
+    ('account.past_levels[7] == "admin"', 20, 'the list can be shorter; write "x" in account.past_levels'),
+    ("1 / 0 == 1", 3, "divides by zero"),
+    # names
+    ("is_admin", 1, "there is no fact is_admin; did you mean account.is_admin?"),
+    ("account.days_idle > 9", 1, "did you mean account.idle_days?"),
+    ("account.age > 9", 1, "did you mean account.age_days?"),
+    ("account.admin", 1, "did you mean account.is_admin?"),
+    ('account.department == "Sales"', 1, "did you mean person.department?"),
+    ("account.suspended", 1, 'did you mean account.status == "suspended"?'),
+    ('account.cf_team == "x"', 1, "a custom field is asked like account.fields.cf_team"),
+    ("account.is_owner", 1, "there is no fact account.is_owner; `access-monitor rules facts` lists them"),
+    ("account.is_admin == True", 21, "there is no fact True; write true"),
+    ("today > account.created", 1, "there is no fact today; write now"),
+    ("now() > account.created", 1, "now is a fact, not a function; write now"),
+    # functions
+    ("len(account.tags) > 0", 1, "there is no function len; did you mean size(account.tags)?"),
+    ('account.name.startswith("x")', 24, 'did you mean account.name.startsWith("x")?'),
+    ('startsWith(account.name, "x")', 1, 'startsWith is written like account.name.startsWith("x")'),
+    ('account.tags.any(t, t == "x")', 18, 'no function any; did you mean account.tags.exists(t, t == "x")?'),
+    ('account.tags.exists(t == "x")', 21, "exists needs a name for each item first"),
+    ('account.tags.exists(t, x == "x")', 24, "there is no fact x"),
+    ("in_business_hour(now)", 1, "did you mean in_business_hours(timestamp)?"),
+    ("frobnicate(now)", 1, "there is no function frobnicate; see docs/rules.md"),
+    ('in_domain(account.email, "x.test")', 10, "write in_domain(string, list(string)), like !in_domain(account.email"),
+    ("account.tags.length > 0", 13, "a list has no parts with names; write size(account.tags)"),
+    ("account.created.year > 3", 16, "a timestamp has no parts with names; write now.getFullYear()"),
+    # types
+    ("account.last_login > days(90)", 20, "a moment and a length: write now - account.last_login > days(90)"),
+    ('account.last_login < "2026-01-01"', 20, 'write timestamp("2026-03-01T00:00:00Z")'),
+    ('account.level in "admin"', 15, 'behind in stands a list, like ["admin"]'),
+    ('!"x" in account.tags', 1, 'write !("x" in account.tags)'),
+    ("3 < account.age_days < 9", 22, "write 3 < account.age_days && account.age_days < 9"),
+    ("dyn(account.level) > 3", 1, "two types are mixed"),
+    # signs
+    ("not account.is_admin", 5, "not is not written so here; write !"),
+    ('"x" not in account.tags', 5, 'write !("x" in account.tags)'),
+    ('account.name =~ "x"', 14, 'write account.name.matches("a.*")'),
+    ("account.idle_days <> 9", 20, "write !="),
+    ("account.idle_days => 9", 19, "write >="),
+    ("account.idle_days > 1_000", 22, "a number is written without _"),
+    ("account.name == \u201cx\u201d", 17, "a text needs straight quotes"),
+    ('account.name == "x', 17, 'the text "x does not end; a quote is missing'),
+    (r'account.name.matches("\d")', 22, "a backslash in a text is written twice"),
+    ("(account.is_admin", 18, "a ) is missing"),
+    ("account.is_admin)", 17, "this ) closes nothing; remove it"),
+    ("account.is_admin;", 17, "; ends no clause"),
+    ("if account.is_admin", 1, "if is no word of a clause; write a ? b : c"),
+    ("account.idle_days > 99999999999999999999", 21, "the number is too large"),
+    # what can never be meant
+    ("account.last_login == null", 1, "no fact is ever null; where the source did not say, the clause is unknown"),
+    ("3 > 2", 1, "the clause reads no fact: it is always true"),
+    ("", 1, "the clause is empty"),
     (f'account.name == "{"x" * 1000}"', 1, "the clause has 1018 characters; 1000 are allowed. Split it into several"),
 ]
 
@@ -211,6 +309,11 @@ def test_all_faults_of_a_file_are_named_at_once() -> None:
     """Nobody should have to start the check five times."""
     wrong = GOOD.replace("account.idle_days > 90", "account.idle_dayz > 90").replace("CC6.3", "CC63")
     assert len(faults(wrong.replace("2026-12-31", "2030-12-31"))) == 3
+    # a key that cannot be read hides no others
+    assert (
+        len(faults(wrong.replace("2026-12-31", "2030-12-31").replace('"high"', '"hihg"').replace("owner ", "owmer ")))
+        == 5
+    )
 
 
 def test_a_clause_is_found_by_its_own_line() -> None:
@@ -290,6 +393,38 @@ def test_a_set_is_read_whole_or_not_at_all() -> None:
         parse_set(files, today=TODAY)
     assert {p.split(":")[0] for p in caught.value.problems} == {"rules/a.toml", "rules/b.toml"}
     assert [r.id for r in parse_set({FILE: GOOD}, today=TODAY)] == ["idle-admin"]
+
+
+def test_a_setting_that_nothing_reads_is_a_mistake() -> None:
+    """It is misspelt, or a key of the rule that stands below a table, where TOML takes it for a part of that."""
+    lost = GOOD.replace("[controls]", '[settings]\nlimit = 3\nevidence = ["account.role"]\n[controls]')
+    with pytest.raises(RuleErrors) as caught:
+        parse_set({FILE: lost.replace("account.idle_days > 90", "account.idle_days > settings.limit")}, today=TODAY)
+    assert caught.value.problems == [
+        f"{FILE}:23: settings.evidence: no clause reads it; the key evidence of the rule stands above the first [table]"
+    ]
+
+
+def test_a_setting_that_is_faulty_is_one_mistake() -> None:
+    """The clause that reads it is not blamed as well."""
+    text = GOOD.replace("[controls]", "[settings]\nlimit = 1.5\n[controls]")
+    (found,) = faults(text.replace("account.idle_days > 90", "account.idle_days > settings.limit"))
+    assert found.startswith(f"{FILE}:22: settings.limit: must be one of: true or false, a whole number")
+
+
+def test_an_empty_file_is_one_mistake() -> None:
+    """Somebody's editor has just begun to write it, or somebody forgot to."""
+    assert faults("# to do\n") == [f"{FILE}:1: is empty; `access-monitor rules new` writes a rule to start from"]
+
+
+def test_a_faulty_rule_hides_no_fault_of_the_exemptions() -> None:
+    """Which rules there are is not known, but the file itself is looked at."""
+    files = {FILE: GOOD.replace('"high"', '"x"'), "rules/exemptions.toml": "[[exemptions]]\nrule = 'x'\nuntil = 3\n"}
+    with pytest.raises(RuleErrors) as caught:
+        parse_set(files, today=TODAY)
+    assert any(
+        p.startswith("rules/exemptions.toml:3: exemptions.0.until: is no key here") for p in caught.value.problems
+    )
 
 
 def test_an_id_belongs_to_one_file() -> None:
