@@ -29,19 +29,16 @@ DAY = timedelta(days=1)
 CONTROL_KEYS = {"at", "absent", "exists", "person"}
 # What comes from the polls, and what to set instead where that helps.
 INSTEAD = {
-    "privileged": "is_admin or level", "roles": "role", "idle_days": "last_login", "age_days": "created", "email_domain": "email",
-    "detractor": "nps_score", "last_seen_active": "last_login or last_active", "used": "purchased and available",
-    "past_levels": "level in an earlier poll", "past_roles": "role in an earlier poll",
-    "past_emails": "email in an earlier poll", "past_groups": "groups in an earlier poll",
-    "mostly_idle_days": "mostly_idle_since",
+    "privileged": "is_admin or level", "roles": "role", "idle_days": "last_login", "age_days": "created",
+    "email_domain": "email", "detractor": "nps_score", "last_seen_active": "last_login or last_active",
+    "used": "purchased and available", "past_levels": "level in an earlier poll",
+    "past_roles": "role in an earlier poll", "past_emails": "email in an earlier poll",
+    "past_groups": "groups in an earlier poll", "mostly_idle_days": "mostly_idle_since",
 }  # fmt: skip
 COMPUTED = {
-    "first_seen", "status_since", "level_since", "role_changed", "privileged_since", "reactivated", "privileged",
-    "past_levels", "past_roles", "past_emails", "earlier_ids", "changed", "past_access_levels", "watched_since",
-    "description_changed",
-    "roles", "idle_days", "mostly_idle_days", "detractor", "age_days", "new", "email_domain", "past_groups", "last_seen",
-    "grant_since", "since_days", "grant_id", "missing_groups", "kept_groups", "used",
-    "last_seen_active",
+    "first_seen", "status_since", "level_since", "role_changed", "privileged_since", "reactivated", "earlier_ids",
+    "changed", "past_access_levels", "watched_since", "description_changed", "new", "last_seen", "grant_since",
+    "since_days", "grant_id", "missing_groups", "kept_groups", *INSTEAD,
 }  # fmt: skip
 _AN = {
     "account": "an account", "person": "a person", "grant": "a grant", "role": "a role", "group": "a group",
@@ -155,8 +152,6 @@ def _checked(kind: str, poll: Mapping[str, Any], number: int) -> dict[str, Any]:
     for key in [*set_here, *absent]:
         if key not in allowed:
             raise ValueError(f"poll {number}: {_no_field(str(key), kind, allowed)}")
-        if key in set_here and key in absent:
-            raise ValueError(f"poll {number}: {key} is set and absent at once; write one of them")
     if set_here.get("last_login") == "never":
         del set_here["last_login"]
         return _typed(set_here, allowed, number) | {"last_login": None, "never_signed_in": True}

@@ -70,3 +70,5 @@ def test_what_hr_knows_comes_true(tmp_path: Path) -> None:
             assert watch.open() == is_open, step.title
         late = next(f for f in watch.findings("resolved") if f["rule"] == "leaver-still-active")
         assert late["due_at"] < late["opened_at"]  # the last working day was two days before anybody looked
+        shown = watch.command("rules", "explain", "leaver-still-active", str(late["subject"]["id"])).stdout
+        assert shown.startswith("leaver-still-active on ")  # in the school; HR is judged by no rule about accounts

@@ -300,6 +300,31 @@ def test_rules_check(cli: Cli) -> None:
     ]  # fmt: skip
 
 
+def test_rules_check_for_programs(cli: Cli) -> None:
+    """Every fault with its place, also one of the polls of a test; nothing for a sound set. The exit code stays."""
+    folder = str(rule_folder(Path("mine")))
+    assert cli("rules", "check", "--folder", folder, "--format", "json")[:2] == (0, "[]\n")
+    rule_folder(Path("mine"), RULE.replace("account.idle_days >", "account.idle_dayz >"))
+    code, out, err = cli("rules", "check", "--folder", folder, "--format", "json")
+    [fault] = json.loads(out)
+    assert (code, err, fault["file"], fault["line"], fault["column"]) == (1, "", "mine/idle-admin.toml", 10, 1)
+    assert fault["message"].startswith("clause 2, column 1: there is no fact account.idle_dayz; did you mean")
+    rule_folder(Path("mine"), RULE.replace('last_login = "91d ago", absent', 'last_login = "soon", absent'))
+    [fault] = json.loads(cli("rules", "check", "--folder", folder, "--format", "json")[1])
+    assert (fault["line"], fault["column"]) == (61, None)
+    assert fault["message"] == 'tests.2: poll 1: last_login: "soon" is no age; write it like "10d ago"'
+
+
+def test_a_file_that_is_no_rule_by_its_name_is_told(cli: Cli) -> None:
+    """On standard error: it would watch nothing, and nobody would know."""
+    folder = rule_folder(Path("mine"))
+    (folder / "other.yaml").write_text("id: other\n", encoding="utf-8")
+    code, out, err = cli("rules", "check", "--folder", str(folder))
+    assert (code, out[:15], err) == (
+        0, "1 rule is sound", "mine/other.yaml: is not read; the name of a rule file ends in .toml\n",
+    )  # fmt: skip
+
+
 def test_a_rule_whose_tests_say_too_little_is_refused(cli: Cli) -> None:
     """Nobody has shown that it does what it says: each kind of test that it lacks is named. To test nothing is no
     success."""
@@ -323,7 +348,7 @@ def test_rules_test(cli: Cli) -> None:
     assert code == Exit.FAILED
     assert out.splitlines()[:4] == [
         "✗ idle-admin: 2 of 3 tests pass",
-        "    idle: expected finding, got nothing (account.idle_days > 90)",
+        "    mine/idle-admin.toml:53: idle: expected finding, got nothing (account.idle_days > 90)",
         "  holds: account.is_admin   with account.is_admin = True",
         "  does not hold: account.idle_days > 90   with account.idle_days = 90",
     ]

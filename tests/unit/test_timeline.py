@@ -112,7 +112,6 @@ FAULTS: list[tuple[tuple[dict[str, Any], ...], str]] = [
     (({"account.level": "admin"},), "poll 1: account.level is no field of an account; write level"),
     (({"department": "x"},), "poll 1: department is no field of an account; there are absent, at, created, email,"),
     (({}, {"absent": ["levle"]}), "poll 2: levle is no field of an account; did you mean level?"),
-    (({"level": "admin", "absent": ["level"]},), "poll 1: level is set and absent at once; write one of them"),
     (({"privileged": True},), "poll 1: privileged is computed from the polls and cannot be set; set is_admin or level"),
     (({"is_admin": 1},), "poll 1: is_admin is 1; write true or false"),
     (({"tags": [1]},), "poll 1: tags is [1]; write something like"),
