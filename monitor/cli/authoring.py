@@ -22,7 +22,7 @@ from monitor.rulebook.folder import read_folder
 
 QUESTIONS = {
     "id": ("What is wrong, in lower-case words joined by hyphens", ""),
-    "for_each": ("What is judged, one by one: account, grant, role, group or source", "account"),
+    "for_each": ("What is judged, one by one: account, person, grant, role, group, seat or source", "account"),
     "match": ("A clause that must hold, like account.idle_days > 90 (an empty line ends)", ""),
     "title": ("One line for the alert, facts in braces (empty: made from the name)", ""),
     "severity": ("How bad it is: low, medium, high or critical", "medium"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from monitor.cli.app import app, config_of, person
-from monitor.cli.output import Format, FormatOption, clean, console, show
+from monitor.cli.output import Format, FormatOption, clean, console, counted, show
 from monitor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def list_(
     rows = list(_rows(config_of(context), source))
     if fmt is Format.TABLE:
         rows = [row | {"mutes": None if row["mutes"] is None else len(row["mutes"])} for row in rows]
-    show(rows, fmt, COLUMNS, f"{len(rows)} exemptions", "No exemptions: nobody is let be.")
+    show(rows, fmt, COLUMNS, counted(len(rows), "exemption"), "No exemptions: nobody is let be.")
 
 
 @exemptions.command()

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli.app import SourceOption, config_of, moment
-from monitor.cli.output import Format, FormatOption, show
+from monitor.cli.output import Format, FormatOption, counted, show
 from monitor.cli.rules import rules
 from monitor.errors import ConfigError
 
@@ -52,7 +52,7 @@ def history(
     from monitor.cli import whatif
 
     rows = whatif.history(config_of(context))
-    title = f"{len(rows)} rule sets"
+    title = counted(len(rows), "rule set")
     show(rows, fmt, ("since", "until", "snapshots", "digest", "rules", "added", "removed", "edited"), title,
          "No snapshot yet, so no rule set was in force.")  # fmt: skip
     if diff and fmt is Format.TABLE:

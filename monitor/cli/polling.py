@@ -30,8 +30,11 @@ def watch(read: Callable[[], Config]) -> None:
     logs.set_up(config.log)
     engine = wiring.database(config)
 
+    folder = wiring.rules_folder(config)
+
     def build() -> Parts:
         now = read()
+        wiring.refuse_lost(now, folder)
         rules = wiring.tested(wiring.rule_set(now, clock.now().date()))
         return wiring.parts(now, clock, stream=sys.stdout, engine=engine, rules=rules)
 

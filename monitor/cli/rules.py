@@ -253,7 +253,7 @@ def fmt(
 def new(
     context: typer.Context,
     id: Annotated[str | None, typer.Argument(help="Lower-case words joined by hyphens: what is wrong.")] = None,
-    for_each: Annotated[str | None, typer.Option(help="account, grant, role, group or source.")] = None,
+    for_each: Annotated[str | None, typer.Option(help="account, person, grant, role, group, seat or source.")] = None,
     match: Annotated[list[str] | None, typer.Option("--match", "-m", help="A clause; repeatable.")] = None,
     title: Annotated[str | None, typer.Option(help="One line for the alert, facts in braces.")] = None,
     severity: Annotated[str | None, typer.Option(help="low, medium, high or critical.")] = None,
@@ -295,7 +295,7 @@ def _own_folder(context: typer.Context, folder: Path | None) -> Path:
 @rules.command()
 def facts(
     fmt: FormatOption = Format.TABLE,
-    kind: Annotated[str | None, typer.Argument(help="account, person, grant, role, group or source.")] = None,
+    kind: Annotated[str | None, typer.Argument(help="account, person, grant, role, group, seat or source.")] = None,
     defaults: Annotated[bool, typer.Option("--defaults", help="What a rule test starts from.")] = False,
 ) -> None:
     """Every fact that a rule may ask: its type, what it is, and when it is absent."""

@@ -40,7 +40,9 @@ class Sketch:
 
 def written(sketch: Sketch, polls: Mapping[str, Sequence[Poll]], schema: str) -> str:
     """The file's text, laid out. `schema`: the path of the JSON Schema from where the file will lie."""
-    named = {"account": "{account.email}", "grant": "{account.email}", "source": "{source.name}"}
+    named = {
+        "account": "{account.email}", "grant": "{account.email}", "source": "{source.name}", "person": "{person.name}",
+    }  # fmt: skip
     title = (
         sketch.title or f"{named.get(sketch.for_each, f'{{{sketch.for_each}.title}}')}: {sketch.id.replace('-', ' ')}"
     )
@@ -166,7 +168,30 @@ def _values(rule: Rule, words: list[str], numbers: list[int]) -> dict[str, list[
     reads = {facts.optional(f)[0] for n in compile_rule(rule).reads for f in facts.FACTS[n].fields}
     reads |= {"level", "is_admin"} if "privileged" in reads else set()
     keys = _KEY.findall(" ".join(rule.match)) or ["cf_department"]
-    return {n: _like(n, sample[n], words, numbers, keys) for n in sorted(reads & sample.keys() - {"id"})}
+    found = {n: _like(n, sample[n], words, numbers, keys) for n in sorted(reads & sample.keys() - {"id"})}
+    person = _of_person(rule, words, numbers)
+    if rule.for_each == "person":
+        return found | person
+    return found | ({"person": ["none", *({n: v} for n, of in person.items() for v in of)]} if person else {})
+
+
+# What a test says of a person so that a fact about them moves; the others are called as their fact is.
+_SAYS = {"active": ("status", "ends"), "ended": ("ends",), "started": ("starts",), "found": (), "key": ()}
+
+
+def _of_person(rule: Rule, words: list[str], numbers: list[int]) -> dict[str, list[Any]]:
+    """For each field of a person that a clause asks about, values that could matter."""
+    asked = [n.partition(".")[2] for n in sorted(compile_rule(rule).reads) if n.startswith("person.")]
+    ages = [f"{n + by}d ago" for n in numbers for by in (1, 0, -1) if n + by >= 0]
+    found: dict[str, list[Any]] = {}
+    for name in (said for fact in asked for said in _SAYS.get(fact, (fact,))):
+        if name in ("ends", "starts", "ended_recorded"):
+            found[name] = [*ages, "3d ago", "in 3d"]
+        elif name == "status":
+            found[name] = ["deactivated", *words]
+        elif name in facts.SAMPLE_PERSON:
+            found[name] = _like(name, facts.SAMPLE_PERSON[name], words, numbers, [])
+    return found or ({"status": ["active"]} if asked else {})
 
 
 def _like(name: str, sample: Any, words: list[str], numbers: list[int], keys: list[str]) -> list[Any]:

@@ -50,6 +50,14 @@ def rules_folder(config: Config) -> Path:
     return shipped("rules")
 
 
+def refuse_lost(config: Config, before: Path) -> None:
+    """While the daemon runs, a folder that is gone does not mean the shipped rules: every finding of one's own would
+    end. Raises RuleErrors.
+    """
+    if rules_folder(config) == shipped("rules") != before:
+        raise RuleErrors([f"{before}: the folder of rules is gone; put it back, or restart to use the shipped ones"])
+
+
 def rule_set(config: Config, today: date) -> RuleSet:
     """Raises RuleErrors with every fault of every file."""
     return rules_in(rules_folder(config), today, company(config))

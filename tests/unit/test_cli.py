@@ -311,7 +311,7 @@ def test_rules_check_for_programs(cli: Cli) -> None:
     assert fault["message"].startswith("clause 2, column 1: there is no fact account.idle_dayz; did you mean")
     rule_folder(Path("mine"), RULE.replace('last_login = "91d ago", absent', 'last_login = "soon", absent'))
     [fault] = json.loads(cli("rules", "check", "--folder", folder, "--format", "json")[1])
-    assert (fault["line"], fault["column"]) == (61, None)
+    assert (fault["line"], fault["column"]) == (22, None)
     assert fault["message"] == 'tests.2: poll 1: last_login: "soon" is no age; write it like "10d ago"'
 
 
@@ -348,7 +348,7 @@ def test_rules_test(cli: Cli) -> None:
     assert code == Exit.FAILED
     assert out.splitlines()[:4] == [
         "✗ idle-admin: 2 of 3 tests pass",
-        "    mine/idle-admin.toml:53: idle: expected finding, got nothing (account.idle_days > 90)",
+        "    mine/idle-admin.toml:14: idle: expected finding, got nothing (account.idle_days > 90)",
         "  holds: account.is_admin   with account.is_admin = True",
         "  does not hold: account.idle_days > 90   with account.idle_days = 90",
     ]

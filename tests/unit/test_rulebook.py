@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from monitor import wiring
+from monitor.config import load
 from monitor.errors import RuleErrors
 from monitor.rulebook.folder import LARGEST, read_folder, stamp, unread
 
@@ -93,3 +95,17 @@ def test_files_that_are_no_rules_by_their_name_are_told(rules: Path) -> None:
     for name in ("c.TOML", "d.yaml", "README.md", "rule.schema.json", ".e.yml"):
         (rules / name).write_text(TEXT, encoding="utf-8")
     assert unread(rules) == ["rules/c.TOML", "rules/d.yaml"]
+
+
+def test_a_folder_that_goes_away_does_not_mean_the_shipped_rules(rules: Path) -> None:
+    """Not while the daemon runs, as when somebody puts another in its place; without one from the start it does."""
+    config = rules.parent / "config.toml"
+    source = '[[sources]]\nname = "s"\nkind = "file"\npath = "x.csv"\ncolumns = { id = "Nr" }\n'
+    receiver = '[[receivers]]\nname = "out"\nkind = "console"\n[[routes]]\nto = ["out"]\n'
+    config.write_text(source + receiver, encoding="utf-8")
+    before = wiring.rules_folder(load(config))
+    wiring.refuse_lost(load(config), before)
+    rules.rename(rules.parent / "elsewhere")
+    with pytest.raises(RuleErrors, match="rules: the folder of rules is gone; put it back"):
+        wiring.refuse_lost(load(config), before)
+    wiring.refuse_lost(load(config), wiring.shipped("rules"))
