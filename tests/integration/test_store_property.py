@@ -161,8 +161,10 @@ def expected_changes(before: Model, after: Model) -> set[tuple[str, str, str, st
     found |= {("changed", "account", i, "privileged") for i in before.accounts.keys() & after.accounts.keys()
               if _privileged(before.accounts[i]) != _privileged(after.accounts[i])}  # fmt: skip
     for account, kind, what in before.grants ^ after.grants:
-        # a group that lost its manager is told of the group, also when the manager's account vanished
-        here = kind == "manager" or account in after.accounts
+        # a group that lost its manager is told of the group, also when the manager's account vanished; what an account
+        # held that no read had shown is told when it ends, since its end is not
+        vanished = account in before.accounts.keys() - after.accounts.keys()
+        here = kind == "manager" or not vanished
         if kind != "role" and here and what in after.groups | {"course:c": None}:
             subject = ("group", what) if kind == "manager" else ("account", account)
             found.add(("changed", *subject, {"manager": "managers", "member": "groups"}.get(kind, kind)))
