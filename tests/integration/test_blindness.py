@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +11,6 @@ import pytest
 
 from monitor.cycle import record_failure
 from monitor.daemon import Daemon
-from monitor.decide.parse import parse_set
 from monitor.domain.message import Channel, Route
 from monitor.domain.observed import Account, Activity
 from monitor.domain.reading import AccountsRead, Batch, Cause, Lane, Outcome, Proof, Recall, Scope, ScopeEnded
@@ -20,10 +18,8 @@ from monitor.domain.rule import Rule
 from monitor.line.parts import RuleSet
 from tests.integration.test_quarantine import LIMITS, account, lose
 from tests.peers.little import NAME, Bench
+from tests.peers.shipped import RULES
 from tests.peers.watch import START, watched
-
-FOLDER = Path(__file__).parents[2] / "rules"
-RULES = parse_set({p.name: p.read_text("utf-8") for p in FOLDER.rglob("*.toml")}, today=date(2026, 3, 1))
 
 
 class Silent:

@@ -29,11 +29,12 @@ from monitor.line import timely
 from monitor.line.parts import RuleSet
 from monitor.store import findings, ledger
 from monitor.store.engine import reading, writing
-from tests.integration.test_noise import RULE, RULES, wrong
+from tests.integration.test_noise import RULE, wrong
 from tests.integration.test_quarantine import account
 from tests.integration.test_random_delivery import Flaky, Killed
 from tests.peers.little import Bench
 from tests.peers.outgoing import FULL, Scripted
+from tests.peers.shipped import RULES
 from tests.peers.slack import CHANNEL, DROP_AFTER, SlackPeer
 from tests.peers.watch import START
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import pytest
 
 from monitor.decide.deadlines import Tempo
 from monitor.decide.flapping import Limit
-from monitor.decide.parse import parse_set
 from monitor.domain.message import Manner, Route
 from monitor.domain.observed import Activity
 from monitor.domain.reading import Outcome
@@ -23,10 +22,9 @@ from monitor.store.engine import reading
 from tests.integration.test_blindness import EVERYTHING
 from tests.integration.test_quarantine import account
 from tests.peers.little import Bench
+from tests.peers.shipped import RULES
 from tests.peers.watch import START
 
-FOLDER = Path(__file__).parents[2] / "rules"
-RULES = parse_set({p.name: p.read_text("utf-8") for p in FOLDER.rglob("*.toml")}, today=date(2026, 3, 1))
 RULE = "suspended-still-privileged"
 ROUTES = (Route(("on-call",), severity=("critical",)), Route(("desk",)))
 

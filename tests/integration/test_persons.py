@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from monitor.daemon import Daemon
 from monitor.decide.compiled import compile_rule
 from monitor.decide.facts import OF_PERSONS
 from monitor.decide.match import match_key
-from monitor.decide.parse import parse_set
 from monitor.decide.persons import Expectation
 from monitor.domain.finding import EventKind, Resolution
 from monitor.domain.limits import Limit
@@ -30,12 +29,11 @@ from monitor.store import persons
 from monitor.store.engine import reading
 from monitor.store.tables import moment
 from tests.peers.little import NAME
+from tests.peers.shipped import RULES
 from tests.peers.staff import HR, Staff, person
 
-RULES = Path(__file__).parents[2] / "rules"
-EVERY = parse_set({str(p): p.read_text("utf-8") for p in RULES.rglob("*.toml")}, today=date(2026, 6, 15))
 # those that ask something of persons
-SHIPPED = tuple(r for r in EVERY if r.for_each == "person" or compile_rule(r).reads & OF_PERSONS)
+SHIPPED = tuple(r for r in RULES if r.for_each == "person" or compile_rule(r).reads & OF_PERSONS)
 
 
 @pytest.fixture
@@ -271,7 +269,7 @@ def test_rules_that_ask_nothing_of_persons_read_none(tmp_path: Path, monkeypatch
         return iter(())
 
     monkeypatch.setattr(persons, "rows", rows)
-    bench = Staff(tmp_path, tuple(r for r in EVERY if r not in SHIPPED))
+    bench = Staff(tmp_path, tuple(r for r in RULES if r not in SHIPPED))
     bench.hires(person("1", "ann@example.test"))
     school(bench, ann=learner("a1", "ann@example.test"))
     bench.poll_hr()
