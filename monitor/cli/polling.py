@@ -33,10 +33,13 @@ def watch(read: Callable[[], Config]) -> None:
     folder = wiring.rules_folder(config)
 
     def build() -> Parts:
+        nonlocal config
         now = read()
         wiring.refuse_lost(now, folder)
         rules = wiring.tested(wiring.rule_set(now, clock.now().date()))
-        return wiring.parts(now, clock, stream=sys.stdout, engine=engine, rules=rules)
+        built = wiring.parts(now, clock, stream=sys.stdout, engine=engine, rules=rules)
+        config = now  # whose folder of rules is looked at from now on
+        return built
 
     try:
         parts = build()
@@ -58,7 +61,12 @@ def poll_once(config: Config, source: str | None, accepted_by: str | None = None
         parts = wiring.parts(config, SystemClock(), stream=sys.stdout, progress=bars, only=source)
         acceptance = None if accepted_by is None else Acceptance(accepted_by)
         asked = [n for n, w in parts.watched.items() if lane is Lane.FULL or w.fast is not None or source is not None]
-        results = [_cycle(parts, name, acceptance, lane) for name in asked]
+        results, failed = list[CycleResult](), list[MonitorError]()
+        for name in asked:
+            try:
+                results.append(_cycle(parts, name, acceptance, lane))
+            except MonitorError as error:  # one source must not stop the others; it is said at the end
+                failed.append(error)
     drill_if_due(parts)
     timely.tick(parts, anew=True)
     ended = deliver_waiting(parts)
@@ -71,6 +79,10 @@ def poll_once(config: Config, source: str | None, accepted_by: str | None = None
         console(err=True).print(
             f"{counted(unsent, 'message')} could not be sent; see `access-monitor outbox`", style="yellow"
         )
+    for fault in failed[:-1]:
+        console(err=True).print(f"error: {one_line(fault)}", markup=False, style="red")
+    if failed:
+        raise failed[-1]
     return _code(results)
 
 

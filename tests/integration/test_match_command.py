@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from monitor.cli import main
+from monitor.cli.clock import SystemClock
+from monitor.line.turns import source_mark
+from monitor.store.locks import held
 
 CONFIG = """
 [[sources]]
@@ -82,6 +85,18 @@ def test_from_two_files_to_findings(folder: Path, capsys: pytest.CaptureFixture[
     assert run("findings", "--format", "json") == 0
     found = {(f["rule"], f["subject"]["id"]) for f in json.loads(capsys.readouterr().out)}
     assert {("leaver-still-active", "b"), ("ambiguous-match", "c")} <= found
+
+
+def test_a_source_that_is_polled_elsewhere_holds_no_other_back(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said at the end, and is no success."""
+    with held(folder / f".polling-{source_mark('hr')}", SystemClock()) as mine:
+        assert mine
+        assert run("poll") == 1
+    said = capsys.readouterr()
+    assert "hr is being polled by another process" in said.err
+    assert "app: snapshot 1 is complete" in said.out
 
 
 FAULTY = [
