@@ -13,7 +13,7 @@ from monitor.simulator import SMALLEST, STORY
 from tests.peers.watch import watched
 
 
-@pytest.mark.parametrize("users", [SMALLEST, 1200])
+@pytest.mark.parametrize("users", [SMALLEST, 2000])
 def test_the_story_comes_true(tmp_path: Path, users: int) -> None:
     """Each planted problem is found once, each change is drift, each repair resolves at the poll that saw it."""
     with watched(tmp_path, users=users) as (school, _, watch):
