@@ -12,7 +12,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -160,7 +160,7 @@ def because_of(
     fallback = parts.manners.get(note.receiver, Manner()).fallback
     ours_alone = note.reason in (Reason.TEST, Reason.UPDATED)
     if receipt.sending is Sending.REJECTED and fallback is not None and not ours_alone:
-        yield from _said(parts, [replace(readdressed(note, fallback, refused_by=note.lane), group=None)])
+        yield from _said(parts, [readdressed(note, fallback, refused_by=note.lane)])
     others = [fallback] if fallback is not None else _others(parts, note.receiver)
     yield from _said(parts, list(_trouble(note, receipt, before, known, others, now)))
 
