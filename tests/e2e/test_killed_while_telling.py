@@ -8,9 +8,11 @@ from __future__ import annotations
 import io
 import os
 import random
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -80,10 +82,20 @@ class Later(SystemClock):
 
 
 def life() -> None:
-    """One life of the program: it sends what is due until it is done, or killed."""
-    _, config, seconds, seed = sys.argv
-    parts = wiring.parts(load(Path(config)), Later(float(seconds)), stream=io.StringIO())
-    deliver_waiting(parts, Pace(chance=random.Random(seed).random))
+    """One life of the program: it tells what is due for ten minutes of its clock, or until it is killed."""
+    _, config, seconds, seed, mortality = sys.argv
+    chance, clock = random.Random(seed), Later(float(seconds))
+
+    def step(_name: str) -> None:
+        if chance.random() < float(mortality):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    parts = replace(wiring.parts(load(Path(config)), clock, stream=io.StringIO()), at=step)
+    for _ in range(20):
+        deliver_waiting(parts, Pace(chance=chance.random))
+        if not outbox.counts(parts.engine):
+            return
+        clock.sleep(30)
 
 
 class Rough(SlackPeer):
@@ -128,13 +140,15 @@ def told(config: Path, number: int) -> list[Notification]:
     return notes
 
 
-def live(config: Path, chance: random.Random) -> Counter[int]:
-    """Started again and again, killed mostly; the clock jumps. Returns how the lives ended."""
+def live(config: Path, chance: random.Random, mortality: float) -> Counter[int]:
+    """Started again and again: killed at a step of its own, or at any moment from outside; the clock jumps.
+    Returns how the lives ended.
+    """
     ended: Counter[int] = Counter()
     engine, seconds = wiring.database(load(config)), 0.0
-    for each in range(400):
-        arguments = [str(config), str(seconds), str(each)]
-        patience = chance.uniform(0.3, 1.5) if chance.random() < 0.8 else 60.0
+    for each in range(1000):
+        arguments = [str(config), str(seconds), str(each), str(mortality)]
+        patience = chance.uniform(0.3, 2.0) if chance.random() < 0.5 else 60.0
         run = warm.run(arguments, SECRETS, patience, "tests.e2e.test_killed_while_telling:life")
         assert run.returncode in (0, -9), run.stderr
         ended[run.returncode] += 1
@@ -161,24 +175,24 @@ def problems(notes: Sequence[Notification], slack: SlackPeer, peer: Peer, files:
             yield f"{receiver}: the order was not kept"
 
 
-def killed_often(folder: Path, number: int, seed: int) -> None:
+def killed_often(folder: Path, number: int, seed: int, mortality: float) -> Counter[int]:
     chance, config = random.Random(seed), folder / "config.toml"
     with Rough(seed) as slack, hook() as peer:
         peer.script = Moods(seed)
         config.write_text(CONFIG.format(channel=CHANNEL, slack=slack.url, hook=peer.url))
         notes = told(config, number)
-        ended = live(config, chance)
+        ended = live(config, chance, mortality)
     assert list(problems(notes, slack, peer, folder / "messages")) == []
-    assert ended[-9] >= 2, "nobody was killed"
+    return ended
 
 
 def test_killed_by_the_kernel_and_started_again(tmp_path: Path) -> None:
     """A slice."""
-    killed_often(tmp_path, 4, seed=1)
+    assert killed_often(tmp_path, 4, seed=1, mortality=0.05)[-9] >= 2, "nobody was killed"
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(2, 5))
 def test_killed_by_the_kernel_a_hundred_times(tmp_path: Path, seed: int) -> None:
     """More findings, more lives."""
-    killed_often(tmp_path, 200, seed=seed)
+    assert killed_often(tmp_path, 200, seed=seed, mortality=0.01)[-9] >= 50
