@@ -240,6 +240,14 @@ ACCOUNT = (
     Fact("account.managed_groups", _L, "Ids of the groups it manages.", "the groups were not read", scope=Scope.GROUPS),
     Fact("account.seats", _L, "Ids of the seat offerings that it may take a seat of.", NO_SEATS, scope=Scope.SEATS),
     Fact("account.managed_seats", _L, "Ids of the seat offerings it manages.", NO_SEATS, scope=Scope.SEATS),
+    Fact(
+        "account.group_manager_emails",
+        _L,
+        "E-mail addresses of those who manage the groups it is a member of, in the order of groups.",
+        "the groups or a list of members were not read",
+        scope=Scope.MEMBERS,
+        also=Scope.GROUPS,
+    ),
     Fact("account.past_groups", _L, "Ids of groups that it was a member of earlier."),
     Fact("account.first_seen", _T, "First snapshot that showed it."),
     Fact(
@@ -295,6 +303,8 @@ GRANT = (
     Fact("grant.title", "string", "Title of the role or group that is held.",
          "its role or group has none, or was never seen", ("entitlement_title",)),
     Fact("grant.since", _T, "Since when it is held; the first snapshot that showed it.", reads=("grant_since",)),
+    Fact("grant.manager_emails", _L, "E-mail addresses of those who manage the group that is held; none of a role or a "
+         "seat offering.", "the groups were not read", scope=Scope.GROUPS),
     Fact("grant.seats_known", "bool", "The seat offerings are read whole: seat_manager says who manages them."),
     Fact("grant.since_days", "int", "Whole days since then.", reads=("grant_since",), compute=whole_days),
 )  # fmt: skip
@@ -401,6 +411,13 @@ GROUP = (
         "group.members", "int", "How many accounts are members.", "a list of members was not read", scope=Scope.MEMBERS
     ),
     Fact("group.managers", "int", "How many accounts manage it.", scope=Scope.GROUPS),
+    Fact(
+        "group.manager_emails",
+        _L,
+        "E-mail addresses of those who manage it and are neither suspended nor deactivated; who has managed it longest "
+        "comes first.",
+        scope=Scope.GROUPS,
+    ),
     Fact("group.max_members", "int", "Most members allowed.", NOT_SAID, scope=Scope.GROUPS),
     Fact("group.courses", _L, "Courses that the group opens.", NOT_SAID, scope=Scope.GROUPS),
     Fact("group.tags", _L, "Tags on the group.", NOT_SAID, scope=Scope.GROUPS),
@@ -495,6 +512,7 @@ MOVES = {
     "account.age_days": "account.created", "account.idle_days": "account.idle_days", "grant.since_days": "grant.since",
     "person.active": "person.ended", "person.started": "person.starts",
 }  # fmt: skip
+OF_MANAGERS = frozenset({"account.group_manager_emails", "grant.manager_emails"})  # move with other accounts
 OF_PERSONS = frozenset(n for n, f in FACTS.items() if Scope.PERSONS in f.scopes)
 
 
@@ -598,12 +616,13 @@ SAMPLE_ACCOUNT: dict[str, Any] = {
     "groups": [],
     "groups_as_of": timedelta(0),
     "managed_groups": [],
+    "group_manager_emails": ["carla@example.test"],
     "seats": [],
     "managed_seats": [],
 }
 SAMPLE_GRANT: dict[str, Any] = SAMPLE_ACCOUNT | {
     "grant_kind": "manager", "entitlement": "646f3a8010b76ba4270c87b4", "entitlement_title": "Sample cohort",
-    "held": True, "seats_known": False,
+    "held": True, "seats_known": False, "manager_emails": ["carla@example.test"],
 }  # fmt: skip
 SAMPLE_ROLE: dict[str, Any] = {
     "id": "61bb42d5e07e202700000008", "title": "Course creator", "description": "Creates courses",
@@ -611,7 +630,8 @@ SAMPLE_ROLE: dict[str, Any] = {
 }  # fmt: skip
 SAMPLE_GROUP: dict[str, Any] = {
     "id": "646f3a8010b76ba4270c87b4", "title": "Sample cohort", "description": "A group", "members": 3, "managers": 1,
-    "max_members": 200, "courses": ["intro-course"], "tags": ["sample"], "enrolls": False,
+    "manager_emails": ["carla@example.test"], "max_members": 200, "courses": ["intro-course"], "tags": ["sample"],
+    "enrolls": False,
     "created": timedelta(days=300), "mostly_idle_since": timedelta(days=4),
 }  # fmt: skip
 SAMPLE_SEAT: dict[str, Any] = {

@@ -192,8 +192,10 @@ def subjects(
         accounts = people.beside(accounts) if people is not None and asked else accounts
         if kind == Kind.ACCOUNT:
             return accounts
-        known = snapshot.known(Scope.SEATS)
-        return records.grant_records(staging, accounts, _proved(snapshot), among, seats_known=known)
+        return records.grant_records(
+            staging, accounts, _proved(snapshot), among, seats_known=snapshot.known(Scope.SEATS),
+            managers=_managers(staging, fields),
+        )  # fmt: skip
     if kind == Kind.PERSON:
         return people.records() if people else iter(())
     if kind in (Kind.ROLE, Kind.GROUP, Kind.SEAT):
@@ -211,7 +213,12 @@ def _things(
         return records.seat_records(staging)
     # unless every account was read, nobody knows who signed in meanwhile
     known = "mostly_idle_since" in fields and snapshot.complete(Scope.USERS)
-    return records.group_records(staging, idle() if known else None)
+    return records.group_records(staging, idle() if known else None, _managers(staging, fields))
+
+
+def _managers(staging: Staging, fields: Sequence[str]) -> dict[str, list[str]] | None:
+    """By group, where a rule asks for them."""
+    return records.managers_now(staging) if "manager_emails" in fields else None
 
 
 def sight(watched: Watched, snapshot: Snapshot) -> dict[str, Any]:

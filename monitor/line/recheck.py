@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from monitor import __version__
 from monitor.decide.compiled import Compiled
-from monitor.decide.facts import FACTS, optional
+from monitor.decide.facts import FACTS, OF_MANAGERS, optional
 from monitor.decide.match import People
 from monitor.decide.recheck import Boundary, boundaries, decisive
 from monitor.domain.observed import Kind
@@ -148,6 +148,8 @@ def _context(
     decides: list[object] = [__version__, texts, watched_since(staging, snapshot), sorted(blind)]
     if "account.role_access_level" in read:
         decides.append(sorted(records.role_levels(staging).items()))
+    if any(OF_MANAGERS & (r.reads | r.shown) for r in rules):
+        decides.append(sorted(records.managers_now(staging).items()))
     if any(r.rule.for_each == Kind.GRANT for r in rules):
         broken = {s.name for s in (*snapshot.scopes, *snapshot.carried) if s.outcome is not Outcome.COMPLETE}
         decides += [sorted(records.held_titles(staging).items()), sorted(broken)]

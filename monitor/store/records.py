@@ -71,7 +71,11 @@ def account_records(
     roles = role_levels(staging) if "role_access_level" in wanted else None
     stored = sorted(f for f in wanted | ({"role_id"} if roles is not None else set())
                     if f in _COLUMNS or f in Activity._fields)  # fmt: skip
-    links: dict[str, _Merge | _Latest] = {k: _links(staging, g, among) for k, g in _LINKS.items() if k in wanted}
+    links: dict[str, _Merge | _Latest | _ManagersOf] = {
+        k: _links(staging, g, among) for k, g in _LINKS.items() if k in wanted
+    }
+    if "group_manager_emails" in wanted:
+        links["group_manager_emails"] = _ManagersOf(_links(staging, GrantKind.MEMBER, among), managers_now(staging))
     links |= {"last_active": _Latest(staging)} if "last_active" in wanted else {}
     links |= {"past_groups": _Merge(staging.past_members())} if "past_groups" in wanted else {}
     given = {"watched_since": watched_since, "groups_as_of": groups_as_of}
@@ -159,6 +163,18 @@ class _Merge:
         return found
 
 
+class _ManagersOf:
+    """The addresses of those who manage the groups of one account after another, each once."""
+
+    def __init__(self, groups: _Merge, managers: Mapping[str, Sequence[str]]) -> None:
+        self._groups, self._managers = groups, managers
+
+    def of(self, ids: Sequence[str]) -> list[list[str]]:
+        return [
+            list(dict.fromkeys(m for g in held for m in self._managers.get(g, ()))) for held in self._groups.of(ids)
+        ]
+
+
 class _Latest:
     """When one account after another was last active, both in the order of ids."""
 
@@ -204,6 +220,7 @@ def grant_records(
     among: str | None = None,
     *,
     seats_known: bool = False,
+    managers: Mapping[str, list[str]] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Every grant with the account that holds it. Those of lists that were not read whole are left out by `proved`."""
     titles = held_titles(staging)
@@ -217,6 +234,7 @@ def grant_records(
                     "grant_id": grant_id(account_id, kind, entitlement), "grant_kind": kind, "entitlement": entitlement,
                     "entitlement_title": titles.get(entitlement), "grant_since": moment(since),
                     "seats_known": seats_known,
+                    "manager_emails": None if managers is None else managers.get(entitlement, []),
                 }  # fmt: skip
             held = rows.fetchone()
 
@@ -274,14 +292,46 @@ def role_records(staging: Staging, settled_roles: Sequence[RoleVersion] = ()) ->
         }  # fmt: skip
 
 
-def group_records(staging: Staging, idle: Mapping[str, datetime | None] | None = None) -> Iterator[dict[str, Any]]:
-    """`idle`: since when most of a group have been idle, if that was asked for and can be known."""
+_MANAGERS = """
+    SELECT g.entitlement_id, CASE WHEN s.account_id IS NULL THEN a.email ELSE s.email END AS address
+    FROM (SELECT account_id, entitlement_id, since FROM main_db.grants INDEXED BY ix_grants_current
+          WHERE source_id = :source AND kind = 'manager' AND valid_to IS NULL
+            AND pk NOT IN (SELECT pk FROM ended_grants)
+          UNION ALL SELECT account_id, entitlement_id, :now FROM new_grants WHERE kind = 'manager') g
+    LEFT JOIN main_db.accounts a
+      ON a.source_id = :source AND a.account_id = g.account_id AND a.valid_to IS NULL
+    LEFT JOIN accounts s ON s.account_id = g.account_id AND s.state IN ('new', 'changed')
+    WHERE address IS NOT NULL
+      AND coalesce(CASE WHEN s.account_id IS NULL THEN a.status ELSE s.status END, '')
+          NOT IN ('suspended', 'deactivated')
+    ORDER BY g.entitlement_id, g.since, address"""
+
+
+def managers_now(staging: Staging) -> dict[str, list[str]]:
+    """By group, the addresses of those who manage it and can sign in; who has managed it longest comes first."""
+    found: dict[str, list[str]] = {}
+    for group_id, address in staging.db.execute(_MANAGERS, {"source": staging.source_id, "now": micros(staging.at)}):
+        found.setdefault(group_id, []).append(address)
+    return found
+
+
+def group_records(
+    staging: Staging,
+    idle: Mapping[str, datetime | None] | None = None,
+    addresses: Mapping[str, list[str]] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """`idle`: since when most of a group have been idle, if that was asked for and can be known; `addresses`: of those
+    who manage each, if that was asked for.
+    """
     idle = idle or {}
     members, managers = _counts(staging, GrantKind.MEMBER), _counts(staging, GrantKind.MANAGER)
     for group_id, (group, first_seen) in sorted(groups_now(staging).items()):
         record = {**group._asdict(), "members": members.get(group_id, 0), "managers": managers.get(group_id, 0)}
         record |= {k: list(v) for k, v in record.items() if isinstance(v, tuple)}
-        yield record | {"first_seen": first_seen, "mostly_idle_since": idle.get(group_id)}
+        emails = None if addresses is None else addresses.get(group_id, [])
+        yield record | {
+            "first_seen": first_seen, "mostly_idle_since": idle.get(group_id), "manager_emails": emails,
+        }  # fmt: skip
 
 
 def seat_records(staging: Staging) -> Iterator[dict[str, Any]]:
