@@ -23,6 +23,7 @@ from monitor.domain.finding import Judgement
 from monitor.domain.reading import Cause, Outcome, Proof, ScopeEnded
 from monitor.domain.rule import Exemption, Rule
 from monitor.domain.snapshot import Snapshot
+from monitor.errors import ConfigError
 from monitor.line.judging import Judged, completeness, judge_all, judged_here, subjects
 from monitor.line.parts import Parts, RuleSet, Watched
 from monitor.line.people import people_of
@@ -106,6 +107,17 @@ def names(config: Config, only: str | None) -> list[str]:
     return [s.name for s in config.sources if only in (None, s.name)]
 
 
+def judging(config: Config, only: str | None, rule: Rule) -> list[str]:
+    """Names of the sources in which a rule is judged. Raises ConfigError when it is in none."""
+    asked, compiled = names(config, only), compile_rule(rule)
+    found = [name for name in asked if judged_here(compiled, _watched(config, name))]
+    if asked and not found:
+        where = f"source {only}" if only else "any source of the config"
+        why = "it asks about persons, and no authority says whose the accounts are; or it is an authority itself"
+        raise ConfigError([f"{rule.id} is not judged in {where}: {why}. See docs/sources.md"])
+    return found
+
+
 @contextmanager
 def latest(config: Config, name: str) -> Iterator[Recorded | None]:
     """The recorded state of now, judged by the present time; None while there is no snapshot."""
@@ -171,16 +183,21 @@ def _moved(
         staging.close()
 
 
-def _recorded(
-    config: Config, engine: Engine, name: str, staging: Staging, row: dict[str, Any], at: datetime
-) -> Recorded:
+def _watched(config: Config, name: str) -> Watched:
+    """What the config says of a source, without a way to read it."""
     settings = next(s for s in config.sources if s.name == name)
-    watched = Watched(
+    return Watched(
         Unread(name), settings.kind, settings.every.total_seconds(), "", settings.admin_limit,
         authority=settings.use == "authority",
         blind_after=settings.blind_after.total_seconds() if settings.blind_after else None,
         matching=matching(config, settings),
     )  # fmt: skip
+
+
+def _recorded(
+    config: Config, engine: Engine, name: str, staging: Staging, row: dict[str, Any], at: datetime
+) -> Recorded:
+    watched = _watched(config, name)
     scopes = tuple(
         ScopeEnded(s["name"], Outcome(s["outcome"]), s["reason"], Cause(s["cause"]) if s["cause"] else None)
         for s in queries.scopes_of(engine, row["id"])

@@ -12,9 +12,11 @@ from typing import Any
 import typer
 
 from monitor.cli.clock import SystemClock
+from monitor.cli.output import console
 from monitor.decide.coverage import missing
 from monitor.decide.layout import laid_out
 from monitor.decide.parse import parse_rule
+from monitor.decide.rule_settings import unread
 from monitor.decide.schema import EXEMPTIONS_FILE, RULE_FILE, exemptions_schema, rule_schema, text
 from monitor.decide.sketch import Sketch, polls, written
 from monitor.errors import ConfigError, RuleErrors
@@ -38,16 +40,37 @@ def asked(given: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError([f"rules new needs {' and '.join(lacking)}; on a terminal it asks for them"])
     for key, (question, default) in QUESTIONS.items():
         if given[key] is None and sys.stdin.isatty():
-            given[key] = _clauses(question) if key == "match" else typer.prompt(question, default=default)
+            given[key] = _clauses(question, given) if key == "match" else _answer(key, question, default, given)
         given[key] = given[key] or default
     return given
 
 
-def _clauses(question: str) -> list[str]:
+def _answer(key: str, question: str, default: str, given: dict[str, Any]) -> str:
+    """Asked again while it cannot be so: better now than after the last question."""
+    while fault := _fault(key, said := typer.prompt(question, default=default, show_default=bool(default)), given):
+        console(err=True).print(fault, style="yellow", markup=False, soft_wrap=True)
+    return str(said)
+
+
+def _clauses(question: str, given: dict[str, Any]) -> list[str]:
     found: list[str] = []
-    while clause := typer.prompt(question, default="", show_default=False):
+    while clause := _answer("match", question, "", given):
         found.append(clause)
     return found
+
+
+def _fault(key: str, said: str, given: dict[str, Any]) -> str:
+    """What a rule with nothing but this answer would be told; settings are given apart, and looked at in the end."""
+    if key == "match" and (not said or "settings." in said):
+        return ""
+    plain = {"id": "x", "for_each": "account", "match": ["now > timestamp('2020-01-01T00:00:00Z')"], "severity": "low"}
+    whole = plain | {"for_each": given["for_each"] or "account"} | {key: [said] if key == "match" else said}
+    try:
+        today = SystemClock().now().date()
+        parse_rule(written(Sketch(**whole), {}, ""), f"{whole['id']}.toml", today=today)
+    except RuleErrors as error:
+        return error.problems[0].partition(": ")[2]
+    return ""
 
 
 def write_new(folder: Path, given: dict[str, Any], settings: Sequence[str]) -> tuple[Path, list[str]]:
@@ -58,6 +81,8 @@ def write_new(folder: Path, given: dict[str, Any], settings: Sequence[str]) -> t
     sketch = Sketch(**given, settings=dict(map(_setting, settings)))
     today = SystemClock().now().date()
     rule = parse_rule(written(sketch, {}, f"./{RULE_FILE}"), path.name, today=today)
+    if unneeded := list(unread(rule, written(sketch, {}, ""))):
+        raise RuleErrors(unneeded)
     whole = written(sketch, polls(rule), f"./{RULE_FILE}")
     _save(path, whole)
     for name, schema in ((RULE_FILE, rule_schema), (EXEMPTIONS_FILE, exemptions_schema)):

@@ -31,7 +31,7 @@ def explain(
 
     config = config_of(context)
     chosen, when = whatif.rule_named(config, rule), moment(at, "--at")
-    rows = [r for n in again.names(config, source) if (r := whatif.explain(config, n, chosen, subject, when))]
+    rows = [r for n in again.judging(config, source, chosen) if (r := whatif.explain(config, n, chosen, subject, when))]
     if not rows:
         where = f" as of {at}" if at else ""
         raise ConfigError([f"no source shows the {chosen.for_each} {subject}{where}; see `access-monitor accounts`"])
@@ -72,7 +72,7 @@ def preview(
 
     config = config_of(context)
     rule = whatif.rule_in(config, file)
-    rows = [row for name in again.names(config, source) for row in whatif.previewed(config, name, rule)]
+    rows = [row for name in again.judging(config, source, rule) for row in whatif.previewed(config, name, rule)]
     counts = {c: sum(r["change"] == c for r in rows) for c in whatif.CHANGES}
     title = f"{rule.id}: " + ", ".join(f"{n} {c}" for c, n in counts.items())
     show(rows, fmt, ("change", "source", "verdict", "subject" if fmt is not Format.TABLE else "who", "title"), title,
@@ -98,7 +98,7 @@ def backtest(
 
     config, period = config_of(context), (moment(since, "--from"), moment(until, "--to"))
     chosen = whatif.rule_named(config, rule)
-    replayed = (whatif.replayed(config, name, chosen, *period) for name in again.names(config, source))
+    replayed = (whatif.replayed(config, name, chosen, *period) for name in again.judging(config, source, chosen))
     rows = [whatif.told(config, r) for r in replayed if r.steps]
     if not rows:
         raise ConfigError(["there is no snapshot in that time; see `access-monitor snapshots`"])

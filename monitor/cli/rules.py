@@ -299,6 +299,8 @@ def facts(
     defaults: Annotated[bool, typer.Option("--defaults", help="What a rule test starts from.")] = False,
 ) -> None:
     """Every fact that a rule may ask: its type, what it is, and when it is absent."""
+    from monitor.decide.factsheet import when_absent
+
     if kind is not None and kind not in declared.KINDS:
         raise ConfigError([f"there is no kind {kind}; there are {', '.join(declared.KINDS)}"])
     kinds = declared.KINDS if kind is None else (kind,)
@@ -308,5 +310,7 @@ def facts(
         show(rows, fmt, ("field", "value"), "What a rule test starts from (ages are before now)")
         return
     chosen = [f for f in declared.FACTS.values() if f.kind in (*kinds, "now")]
-    rows = [{"fact": f.name, "type": f.type, "about": f.about, "absent": f.absent, "scope": f.scope} for f in chosen]
+    rows = [
+        {"fact": f.name, "type": f.type, "about": f.about, "absent": when_absent(f), "scope": f.scope} for f in chosen
+    ]
     show(rows, fmt, ("fact", "type", "about", "absent"), counted(len(rows), "fact"))

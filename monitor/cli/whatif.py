@@ -65,8 +65,6 @@ def explain(config: Config, name: str, rule: Rule, subject: str, at: datetime | 
     with _state(config, name, at) as state:
         if state is None:
             return None
-        if not state.plan(rule).rules:  # not judged here, see `Recorded.plan`
-            return None
         found = next((e for e in _matching(state, rule, subject)), None)
         if found is None:
             return None

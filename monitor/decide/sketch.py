@@ -204,7 +204,7 @@ def _like(name: str, sample: Any, words: list[str], numbers: list[int], keys: li
     elif isinstance(sample, int):
         found = [n + by for n in numbers for by in (0, 1, -1)] or [0, sample + 1, 1000]
     elif isinstance(sample, list):
-        found = [*([w] for w in words), ["other"], []]
+        found = [*([w] for w in words), ["other"], [], *([f"g{i}" for i in range(n + 1)] for n in numbers if n < 50)]
     elif isinstance(sample, dict):
         found = [{key: w} for key in keys for w in words] or [{keys[0]: "other"}]
     else:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from monitor.cli.app import app, register
 from monitor.decide import coverage, facts, timeline
 from monitor.decide.compiled import compile_rule
 from monitor.decide.parse import parse_set
@@ -23,7 +26,7 @@ SHIPPED = {
     "clock-skew", "receiver-failing", "rules-not-loading",
     "source-blind", "source-forbidden", "source-needs-reauth", "too-many-unknown",
     "custom-role-changed", "privileged-outside-change-hours", "reactivated-after-suspension", "anonymised-still-holds",
-    "suspended-still-seat-manager",
+    "suspended-still-seat-manager", "suspended-still-in-seats",
     "seats-over-purchased", "seat-offering-over-maximum",
     "group-over-maximum", "account-not-started", "churn-risk", "detractor",
     "group-without-customer", "group-over-seats", "manager-outside-customer", "member-of-two-customers",
@@ -32,6 +35,7 @@ SHIPPED = {
     "mover-kept-access", "person-without-account", "required-group-missing",
 }  # fmt: skip
 
+register()
 each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 
 
@@ -96,6 +100,19 @@ def test_it_reads_well(rule: Rule) -> None:
     assert rule.owner == "it-security@example.com"
     assert rule.fix_within is not None
     assert {"soc2", "iso27001"} <= set(rule.controls) or "signal" in rule.tags  # of which no framework speaks
+
+
+@each_rule
+def test_its_runbook_names_commands_that_there_are(rule: Rule) -> None:
+    """Whoever follows it at night must not learn from the program that it has no such command."""
+    for said in re.findall(r"`access-monitor ([^`]+)`", rule.runbook):
+        words = [w for w in said.split() if re.fullmatch(r"[a-z][a-z-]*", w)]
+        command: Any = get_command(app)
+        while words and hasattr(command, "commands"):
+            assert words[0] in command.commands, f"access-monitor {said}"
+            command = command.commands[words.pop(0)]
+        options = {option for p in command.params for option in p.opts}
+        assert {w for w in said.split() if w.startswith("--")} <= options, f"access-monitor {said}"
 
 
 @each_rule

@@ -29,6 +29,11 @@ CASES = {
     "a grant": ("grant", ['grant.kind == "member"', "grant.since_days > 5", 'account.status == "suspended"']),
     "a role": ("role", ["role.custom", '"user" in role.past_access_levels', 'role.access_level != "user"']),
     "a group": ("group", ["group.members >= group.max_members"]),
+    "a person": ("person", ["!person.active", "size(person.accounts) > 0"]),
+    "a person's account": ("account", ["person.found", "!person.active", "account.privileged"]),
+    "a department": ("account", ['person.department == "Ops"', 'account.level != "user"']),
+    "a long list": ("account", ["size(account.tags) > settings.limit"]),
+    "seats": ("seat", ["seat.members > seat.max_members"]),
     "a source": ("source", ["source.admins > 10"]),
 }
 
@@ -44,7 +49,8 @@ def new(folder: Path, for_each: str, match: list[str], *settings: str) -> Path:
 @pytest.mark.parametrize(("for_each", "match"), CASES.values(), ids=CASES)
 def test_a_new_rule_has_tests_that_pass(for_each: str, match: list[str], tmp_path: Path) -> None:
     """A finding, a nothing and an unknown, found by trying what its clauses speak of; as a draft, laid out."""
-    text = new(tmp_path, for_each, match, "limit=30").read_text(encoding="utf-8")
+    settings = ["limit=30"] if any("settings.limit" in clause for clause in match) else []
+    text = new(tmp_path, for_each, match, *settings).read_text(encoding="utf-8")
     rule = parse_rule(text, "some-rule.toml", today=TODAY)
     assert list(rule.match) == match
     assert rule.status is RuleStatus.DRAFT
@@ -73,26 +79,37 @@ def test_nothing_is_overwritten_and_nothing_faulty_is_written(tmp_path: Path) ->
     path = new(tmp_path, "account", ["account.is_admin"])
     assert {p.name for p in tmp_path.iterdir()} == {"some-rule.toml", "rule.schema.json", "exemptions.schema.json"}
     assert json.loads((tmp_path / "rule.schema.json").read_text())["title"]
+    with pytest.raises(RuleErrors, match=r"settings\.limit: no clause reads it; remove it"):
+        authoring.write_new(tmp_path, {"id": "b", "for_each": "account", "match": ["account.is_admin"]}, ["limit=3"])
     before = path.read_text()
     with pytest.raises(ConfigError, match="is there already"):
         new(tmp_path, "account", ["account.privileged"])
     assert path.read_text() == before
 
 
-def test_a_terminal_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What flags did not say; an empty line ends the clauses, and what has a default may be left."""
+def test_a_terminal_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What flags did not say, each until it can be so; an empty line ends the clauses, and what has a default may be
+    left."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    answers = "some-rule\n\naccount.is_admin\naccount.idle_days > 3\n\n\n\n\n\n"
+    wrong = iter(("Some Rule", "human", "account.is_admn", "{account.mail}", "hihg", "boss"))
+    right = ("some-rule\n", "\n", "account.is_admin\naccount.idle_days > 3\n\n", "\n", "\n", "\n\n")
+    answers = "".join(f"{next(wrong)}\n{r}" for r in right)
     monkeypatch.setattr("sys.stdin", Terminal(answers))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rules").mkdir()
     with pytest.raises(SystemExit) as ended:
         main(["rules", "new", "--folder", "rules"])
     assert not ended.value.code
+    said = capsys.readouterr().err
+    for fault in ("like dormant-account", "one of account, person", "mean account.is_admin?", "mean account.email?",
+                  "did you mean high?", "is no e-mail address"):  # fmt: skip
+        assert fault in said
     rule = parse_rule((tmp_path / "rules/some-rule.toml").read_text(), "some-rule.toml", today=TODAY)
     assert rule.match == ("account.is_admin", "account.idle_days > 3")
 
