@@ -14,6 +14,7 @@ import typer
 from monitor.cli.clock import SystemClock
 from monitor.cli.output import console
 from monitor.decide.coverage import missing
+from monitor.decide.faults import table
 from monitor.decide.layout import laid_out
 from monitor.decide.parse import parse_rule
 from monitor.decide.rule_settings import unread
@@ -106,7 +107,10 @@ def lay_out(folder: Path, check: bool) -> list[str]:
     made, problems = dict[str, str](), list[str]()
     for name, before in read_folder(folder).items():
         try:
+            table(before, name)
             after = laid_out(before)
+        except RuleErrors as error:
+            problems += error.problems
         except ValueError as error:
             problems.append(f"{name}:1: {error}")
         else:

@@ -30,10 +30,11 @@ from monitor.domain.finding import EventKind, Finding, FindingStatus, Judgement
 from monitor.domain.message import ALONE
 from monitor.domain.observed import Subject
 from monitor.domain.rule import Rule, Verdict
-from monitor.errors import ConfigError
+from monitor.errors import ConfigError, RuleErrors
 from monitor.line.judging import completeness
 from monitor.line.timely import not_seen
 from monitor.report.sparks import sparks
+from monitor.rulebook.folder import text_of
 from monitor.store import findings as store
 from monitor.store import outbox, queries, rulesets
 from monitor.store.engine import reading
@@ -52,10 +53,12 @@ def rule_named(config: Config, text: str) -> Rule:
 
 def rule_in(config: Config, path: Path) -> Rule:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path)
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
-    return parse_rule(text, path.name, today=SystemClock().now().date(), company=wiring.company(config))
+    except ValueError as error:
+        raise RuleErrors([f"{path}:{error}"]) from error
+    return parse_rule(text, str(path), today=SystemClock().now().date(), company=wiring.company(config))
 
 
 # explain

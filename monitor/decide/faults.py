@@ -32,7 +32,7 @@ def filled(form: type[_Form], text: str, file: str) -> _Form:
 
 def fill(form: type[_Form], text: str, file: str) -> tuple[_Form | None, list[str]]:
     """The form with every fault; where there is one, the form of the rest, if that makes sense alone."""
-    raw = _toml(text, file)
+    raw = table(text, file)
     if not raw and form is RuleForm:
         return None, [f"{file}:1: is empty; `access-monitor rules new` writes a rule to start from"]
     try:
@@ -62,7 +62,8 @@ def _once(faults: Sequence[Any], form: type[Form]) -> tuple[list[Any], set[tuple
     return [e for e in faults if not (e["type"] == "missing" and tuple(e["loc"]) in meant)], meant
 
 
-def _toml(text: str, file: str) -> dict[str, Any]:
+def table(text: str, file: str) -> dict[str, Any]:
+    """Raises RuleErrors with the place that is not TOML."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -96,7 +96,9 @@ class RuleForm(Form):
     )
     severity: Severity = Field(description="How bad it is.")
     status: RuleStatus = Field(RuleStatus.ACTIVE, description="draft: recorded, not sent. retired: not judged.")
-    owner: _Text = Field(description="E-mail of whoever answers for it.")
+    owner: _Text = Field(
+        description="E-mail of whoever answers for it.", json_schema_extra={"pattern": f"^{ADDRESS.pattern}$"}
+    )
     owner_from: list[str] = Field(
         [], description='Facts that name the owner of each finding by e-mail, like "person.manager"; or "source.owner".'
     )

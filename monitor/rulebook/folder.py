@@ -41,7 +41,7 @@ def read_folder(folder: Path) -> dict[str, str]:
     for path in paths:
         name = str(path.relative_to(folder.parent))
         try:
-            files[name] = _text(path)
+            files[name] = text_of(path)
         except OSError as error:
             problems.append(f"{name}:1: cannot be read: {error.strerror}")
         except ValueError as error:
@@ -87,8 +87,10 @@ def _below(folder: Path, seen: set[Path]) -> Iterator[Path]:
             yield path
 
 
-def _text(path: Path) -> str:
-    """Raises ValueError with the line of the fault. A mark of byte order, as Windows writes it, is no part of it."""
+def text_of(path: Path) -> str:
+    """Raises OSError, or ValueError with the line of the fault. A mark of byte order, as Windows writes it, is no part
+    of the text.
+    """
     state = path.stat()
     if not stat.S_ISREG(state.st_mode):  # a pipe would be waited for
         raise ValueError("1: is no file; only rule files end in .toml")

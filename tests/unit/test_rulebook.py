@@ -11,7 +11,7 @@ import pytest
 from monitor import wiring
 from monitor.config import load
 from monitor.errors import RuleErrors
-from monitor.rulebook.folder import LARGEST, read_folder, stamp, unread
+from monitor.rulebook.folder import LARGEST, read_folder, stamp, text_of, unread
 
 TEXT = 'id = "a"\ntitle = "Ä"\n'
 
@@ -109,3 +109,13 @@ def test_a_folder_that_goes_away_does_not_mean_the_shipped_rules(rules: Path) ->
     with pytest.raises(RuleErrors, match="rules: the folder of rules is gone; put it back"):
         wiring.refuse_lost(load(config), before)
     wiring.refuse_lost(load(config), wiring.shipped("rules"))
+
+
+def test_a_file_that_is_named_is_read_alike(rules: Path) -> None:
+    """By `rules preview` and its like: one fault with its place, and no pipe is waited for."""
+    with pytest.raises(ValueError, match="2: is not UTF-8"):
+        (rules / "a.toml").write_bytes(b"id = 1\n\xff")
+        text_of(rules / "a.toml")
+    os.mkfifo(rules / "p.toml")
+    with pytest.raises(ValueError, match="is no file"):
+        text_of(rules / "p.toml")
