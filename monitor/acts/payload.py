@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from monitor.domain.act import Act
 
-BLOCK = "access_monitor:"  # before the receiver's name, in block_id
+BLOCK = "access_monitor:"  # before the receiver's name, in block_id; behind that a blank and what makes it the only one
 LONGEST = {"reason": 1000, "until": 10, "ticket": 200, "lasts": 10, "to": 20}
 Payload = dict[str, Any]
 
@@ -43,12 +43,20 @@ def _button(payload: Payload) -> Press | None:
     action = payload["actions"][0]
     if not str(action["block_id"]).startswith(BLOCK):
         return None
+    act, fingerprint = _chosen(action)
     user = str(payload["user"]["id"])
     return Press(
-        Act(action["action_id"]), str(action["value"]), str(action["block_id"]).removeprefix(BLOCK), user,
-        _name(payload), str(payload["channel"]["id"]), f"{action['action_ts']} {user} {action['action_id']}",
-        str(payload.get("trigger_id") or ""),
+        Act(act), fingerprint, str(action["block_id"]).removeprefix(BLOCK).partition(" ")[0], user, _name(payload),
+        str(payload["channel"]["id"]), f"{action['action_ts']} {user} {act}", str(payload.get("trigger_id") or ""),
     )  # fmt: skip
+
+
+def _chosen(action: Payload) -> tuple[str, str]:
+    """The act and the fingerprint of a button, or of what was chosen from the menu of a line in a list."""
+    if action.get("selected_option"):
+        act, _, fingerprint = str(action["selected_option"]["value"]).partition(" ")
+        return act, fingerprint
+    return str(action["action_id"]), str(action["value"])
 
 
 def _form(payload: Payload) -> Press | None:

@@ -50,6 +50,7 @@ article {
 .context { color: var(--soft); font-size: 12px; margin: 0 0 8px; white-space: pre-line; }
 .actions { display: flex; flex-wrap: wrap; gap: 8px; margin: 0 0 8px; }
 .button { border: 1px solid var(--line); border-radius: 6px; padding: 4px 12px; font-weight: 700; font-size: 13px; }
+.menu { float: right; margin-left: 8px; }
 hr { border: 0; border-top: 1px solid var(--line); margin: 12px 0; }
 code {
   font: 12px/1.5 ui-monospace, Menlo, Consolas, monospace; color: var(--code);
@@ -101,7 +102,8 @@ def _block(block: dict[str, Any]) -> Markup:
 
 
 def _section(block: dict[str, Any]) -> Markup:
-    text = Markup('<div class="text">{}</div>').format(_text(block["text"])) if "text" in block else Markup("")
+    menu = Markup('<span class="button menu">⋯</span>') if "accessory" in block else Markup("")
+    text = Markup('<div class="text">{}{}</div>').format(menu, _text(block["text"])) if "text" in block else Markup("")
     fields = Markup("").join(Markup("<div>{}</div>").format(_text(f)) for f in block.get("fields", ()))
     return text + (Markup('<div class="fields">{}</div>').format(fields) if fields else Markup(""))
 

@@ -32,6 +32,7 @@ from monitor.store.engine import reading, writing
 from tests.integration.test_noise import RULE, wrong
 from tests.integration.test_quarantine import account
 from tests.integration.test_random_delivery import Flaky, Killed
+from tests.integration.test_slack import SCHEMA
 from tests.peers.little import Bench
 from tests.peers.outgoing import FULL, Scripted
 from tests.peers.shipped import RULES
@@ -289,6 +290,21 @@ def test_an_acknowledgement_shows_in_the_group(bench: Bench, slack: SlackPeer) -
     (message,) = slack.top_level()
     assert "acknowledged by dana@example.test" in str(message["blocks"])
     assert lines(slack) == [[f"{found.title}: acknowledged by dana@example.test"]]
+
+
+def test_each_line_that_is_open_has_a_menu(bench: Bench, slack: SlackPeer) -> None:
+    """Where somebody hears what is chosen; five entries at most, as Slack allows."""
+    channels = {**bench.parts.channels, "slack": SlackBot("xoxb-1", CHANNEL, RENDERER, slack.url, 5, buttons="slack")}
+    bench.parts = replace(bench.parts, channels=channels)
+    poll(bench, "u1", "u2", "u3")
+    deliver(bench, minutes=6)
+    poll(bench, "u1", "u2")
+    deliver(bench)
+    (message,) = slack.top_level()
+    menus = {b["block_id"]: b["accessory"]["options"] for b in message["blocks"] if "accessory" in b}
+    assert [len(options) for options in menus.values()] == [5, 5]
+    assert all(o["value"].split(" ")[1] == mark.split(" ")[1] for mark, several in menus.items() for o in several)
+    assert list(SCHEMA.iter_errors({"channel": CHANNEL, "text": message["text"], "blocks": message["blocks"]})) == []
 
 
 def test_reminders_of_a_group_are_one_line_each_in_one_message(bench: Bench, slack: SlackPeer, mail: Scripted) -> None:

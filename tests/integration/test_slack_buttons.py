@@ -60,8 +60,11 @@ class Buttons(Told):
             raise self.broken
         return clicked(self.post.parts, click)
 
-    def press(self, act: str, user: str, envelope: str = "e1", ts: str = "1.1", acked: bool = True) -> None:
-        action = {"block_id": f"{BLOCK}slack", "action_id": act, "value": MARK, "action_ts": ts}
+    def press(
+        self, act: str, user: str, envelope: str = "e1", ts: str = "1.1", acked: bool = True, block: str = "slack",
+        **more: Any,
+    ) -> None:  # fmt: skip
+        action = {"block_id": f"{BLOCK}{block}", "action_id": act, "value": MARK, "action_ts": ts} | more
         self._send(envelope, {
             "type": "block_actions", "user": {"id": user, "username": user[2:5].lower()}, "trigger_id": "t",
             "channel": {"id": CHANNEL}, "actions": [action],
@@ -167,6 +170,21 @@ def test_a_false_alarm_has_a_reason(buttons: Buttons) -> None:
     assert (found.resolution, found.resolution_detail) == (Resolution.FALSE_ALARM, f"ann ({ANN}): A test account")
     assert buttons.only["text"].startswith("✓ RESOLVED")
     assert actions(buttons.only) == []
+
+
+def test_the_menu_of_a_line_in_a_list(buttons: Buttons) -> None:
+    """As Slack tells of it: what was chosen, in a block that is named by the receiver and the finding."""
+    buttons("opened")
+    buttons.press(
+        "more",
+        ANN,
+        block=f"slack {MARK}",
+        selected_option={"value": f"acknowledge {MARK}"},
+        type="overflow",
+        value=None,
+    )
+    assert buttons.finding().status is FindingStatus.ACKNOWLEDGED
+    assert buttons.finding().acknowledged_by == f"ann ({ANN})"
 
 
 def wait_for(items: list[Any]) -> None:
