@@ -282,8 +282,6 @@ class SchoolReading(SchoolPolling):
         self.go_on_after(earlier)
         if Scope.ROLES in earlier.done:
             self.role_ids, self.digests_hold = role_ids(earlier.roles), True
-        if Scope.GROUPS in earlier.done:
-            self.groups = {g.id: g for g in earlier.groups}
 
     def account_in(self, raw: Raw) -> tuple[Account, Activity]:
         user = decode_user(raw)

@@ -22,6 +22,7 @@ from monitor.domain.reading import (
     Outcome,
     Progress,
     Recall,
+    Resumed,
     Scope,
     ScopeEnded,
 )
@@ -40,6 +41,11 @@ class SchoolPolling(Polling):
     def __init__(self, reader: Reader, recall: Recall, confirm_limit: int, progress: Progress) -> None:
         super().__init__(reader, recall, confirm_limit, progress)
         self.groups: dict[str, Group] = {}
+
+    def go_on_after(self, earlier: Resumed) -> None:
+        super().go_on_after(earlier)
+        if Scope.GROUPS in earlier.done:
+            self.groups = {g.id: g for g in earlier.groups}
 
     def members_page(self, group_id: str, number: int = 1) -> Ask:
         raise NotImplementedError

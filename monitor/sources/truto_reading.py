@@ -61,8 +61,6 @@ class TrutoReading(TrutoPolling):
         self.go_on_after(earlier)
         if Scope.ROLES in earlier.done:
             self.roles, self.digests_hold = RoleList(earlier.roles), True
-        if Scope.GROUPS in earlier.done:
-            self.groups = {g.id: g for g in earlier.groups}
 
     def all(self) -> Iterator[Batch]:
         try:
