@@ -48,10 +48,10 @@ def thirty(rules: Iterable[Rule]) -> list[Rule]:
 
 
 def judged(plan: Plan, subjects: Iterable[dict[str, Any]], now: datetime) -> tuple[int, float]:
-    """How many judgements came of it, and the seconds."""
-    began = time.perf_counter()
+    """How many judgements came of it, and the seconds of its core."""
+    began = time.process_time()
     found = sum(1 for _ in judge(plan, subjects, now))
-    return found, time.perf_counter() - began
+    return found, time.process_time() - began
 
 
 def main() -> None:
