@@ -112,12 +112,12 @@ def _history(config: Config, state: again.Recorded, rule: Rule, subject: Subject
 def _messages(state: again.Recorded, found: Finding) -> list[dict[str, Any]]:
     return [
         {k: present.plain(r[k]) for k in ("id", "receiver", "reason", "status", "created_at", "sent_at", "error")}
-        | {"together": _together(r)}
+        | {"together": together(r)}
         for r in outbox.of_finding(state.engine, found.id or 0)
     ]
 
 
-def _together(row: dict[str, Any]) -> str | None:
+def together(row: dict[str, Any]) -> str | None:
     """How a message waits to be told with others, or which one told it."""
     if row["digest_id"] is not None:
         return f"told by message {row['digest_id'][:8]}"

@@ -57,9 +57,16 @@ class RouteConfig(Strict):
     go_on: Annotated[Bool, Field(alias="continue")] = False
     escalate: list[EscalationConfig] = []
     group_by: list[Literal["severity", "rule", "source", "pack", "owner", "subject"]] = []
-    group_wait: Annotated[Duration, Field(le=timedelta(days=1))] = timedelta(minutes=5)
+    group_wait: Duration = timedelta(minutes=5)
     in_business_hours: Bool = False
     changes: list[str] = []
+
+    @field_validator("group_wait")
+    @classmethod
+    def _a_day_at_most(cls, wait: timedelta) -> timedelta:
+        if wait > timedelta(days=1):
+            raise ValueError("must be 1d at most: nobody is told meanwhile")
+        return wait
 
 
 class Config(BaseSettings):

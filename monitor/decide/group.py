@@ -6,7 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from monitor.decide import present
@@ -15,6 +15,8 @@ from monitor.decide.route import IDS, notification
 from monitor.domain.finding import Finding, FindingStatus
 from monitor.domain.message import Group, Notification, Reason
 from monitor.domain.rule import Rule, Severity
+
+LATELY = timedelta(days=7)
 
 
 def told_together(
@@ -26,6 +28,7 @@ def told_together(
     """
     newest, group = collected[-1], collected[-1].group
     assert group is not None
+    found = _lately(found, {n.finding_id for n in collected}, now)
     of = {"id": group.id, "by": dict(group.by), "first": not told}
     if len(found) == len(collected) == 1:
         key = f"group:{group.id}:{newest.key}"
@@ -41,6 +44,11 @@ def told_together(
     key = f"group:{group.id}:{newest.id}"
     note = notification(newest.receiver, reason, key, title(group, found), sources, now, content)
     return replace(readdressed(note, newest.receiver, newest.address), group=group)
+
+
+def _lately(found: Sequence[Finding], news: Collection[int | None], now: datetime) -> list[Finding]:
+    """A group may go on for years: without what has been over for long, and was told to be."""
+    return [f for f in found if f.resolved_at is None or f.resolved_at > now - LATELY or f.id in news]
 
 
 def _listed(found: Sequence[Finding], new: Sequence[Finding], rules: Mapping[str, Rule]) -> dict[str, Any]:

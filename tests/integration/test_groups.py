@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from monitor.acting import act
+from monitor.cli.whatif import together as together_with
 from monitor.decide.reconcile import acknowledged
 from monitor.deliver.letter import message_id, thread
 from monitor.deliver.render import Renderer
@@ -27,7 +28,7 @@ from monitor.domain.observed import Activity
 from monitor.domain.rule import Severity
 from monitor.line import timely
 from monitor.line.parts import RuleSet
-from monitor.store import findings, ledger
+from monitor.store import findings, ledger, outbox
 from monitor.store.engine import reading, writing
 from tests.integration.test_noise import RULE, wrong
 from tests.integration.test_quarantine import account
@@ -117,7 +118,10 @@ def test_what_opens_within_the_window_is_one_message(bench: Bench, slack: SlackP
     poll(bench, *SEVEN)
     deliver(bench, minutes=2)
     assert (texts(slack), mail.got) == ([], [])
+    until = {together_with(r) for r in outbox.of_finding(bench.engine, 1)}
+    assert until == {"waits in a group until 2026-03-01 09:20 UTC"}
     deliver(bench, minutes=1)
+    assert all((together_with(r) or "").startswith("told by message ") for r in outbox.of_finding(bench.engine, 1))
     assert texts(slack) == [f"▲ HIGH · 7 findings of {RULE} in little"]
     assert [(n.reason, len(n.content["findings"])) for n in mail.got] == [(Reason.GROUP, 7)]
     assert bench.rows("SELECT DISTINCT status FROM outbox WHERE finding_id IS NOT NULL") == [("sent",)]

@@ -115,6 +115,15 @@ def test_why_a_route_does_not_take_it(cli: Cli) -> None:
     assert elsewhere["to"] == ["out"]
 
 
+def test_what_is_told_together_waits(cli: Cli, tmp_path: Path) -> None:
+    """With what it has in common with others, and how long; a digest waits longer, and what is critical not at all."""
+    (tmp_path / "config.toml").write_text(f'{CONFIG}group_by = ["rule", "owner"]\ngroup_wait = "10m"\n')
+    asked = ("--rule", "dormant-account", "--owner", "")
+    together = "out in a group (rule dormant-account, owner none), 10 min after the first of it"
+    assert row(cli, *asked, "--severity", "low")["to"] == [together]
+    assert row(cli, *asked, "--severity", "critical")["to"] == ["out"]
+
+
 def test_a_person_reads_it_as_a_table(cli: Cli) -> None:
     """And the sum of it in one sentence."""
     code, out, _ = cli("--rule", "too-many-admins", "--severity", "high", "--owner", "eve@example.com")

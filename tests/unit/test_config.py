@@ -314,6 +314,13 @@ MISTAKES: list[tuple[str, str, str]] = [
      "routes: none takes findings; add a last route with nothing but `to`"),
     ("[[routes]]", '[[routes]]\nto = ["out"]\nchanges = ["left"]\nrule = ["x"]\n[[routes]]',
      "routes[0]: changes go by `source` alone; make two routes of it"),
+    *(("[[routes]]", f'[[routes]]\nto = ["out"]\nchanges = ["left"]\n{key}\n[[routes]]',
+       "routes[0]: changes go by `source` alone; make two routes of it") for key in (
+        'group_by = ["rule"]', "in_business_hours = true")),
+    ('to = ["out"]', 'to = ["out"]\ngroup_wait = "5m"',
+     "routes[0].group_wait: nothing is told together without `group_by`"),
+    ('to = ["out"]', 'to = ["out"]\ngroup_by = ["rule"]\ngroup_wait = "2d"',
+     "routes[0].group_wait: must be 1d at most: nobody is told meanwhile"),
     # no TOML
     ("[[sources]]", "[[sources", "not valid TOML: Expected ']]'"),
     ("[[sources]]", "log = 'text'\nlog = 'text'\n[[sources]]", "not valid TOML: Cannot overwrite a value"),

@@ -94,7 +94,7 @@ def test_only_what_opens_may_wait() -> None:
 def note(found: Finding, reason: Reason = Reason.OPENED) -> Notification:
     content = {"finding": present.told(found, RULE)}
     said = route.notification("desk", reason, f"{found.fingerprint}{reason}", found.title, found.source, NOW, content)
-    return replace(said, group=GROUP)
+    return replace(said, group=GROUP, finding_id=found.id)
 
 
 def over(found: Finding) -> Finding:
@@ -128,6 +128,15 @@ def test_a_message_tells_all_of_its_group_as_it_is(states: list[tuple[Severity, 
     assert said.reason is (Reason.NEW_IN_GROUP if joined else Reason.GROUP)
     assert said.content["group"]["first"] == (not before)
     assert (said.collected, said.finding_id, said.group) == (False, None, GROUP)
+
+
+def test_what_has_been_over_for_long_is_left_out() -> None:
+    """Unless nobody was told of it yet."""
+    old, late, new = (replace(over(finding(f"u{i}", id=i)), resolved_at=NOW - 8 * DAY) for i in range(3))
+    still = [replace(new, resolved_at=NOW - 6 * DAY), finding("u4", id=4), finding("u5", id=5)]
+    said = told_together([note(late, Reason.RESOLVED)], [old, late, *still], {0, 1, 2, 4, 5}, {}, NOW)
+    assert {f["fingerprint"] for f in said.content["findings"]} == {f.fingerprint for f in (late, *still)}
+    assert said.content["title"] == "4 findings of idle-admin in school: 2 open, 2 over"
 
 
 @given(st.sampled_from([Reason.OPENED, Reason.RESOLVED, Reason.UPDATED]))
