@@ -142,7 +142,7 @@ def latest(config: Config, name: str) -> Iterator[Recorded | None]:
 def as_of(config: Config, name: str, at: datetime) -> Iterator[Recorded | None]:
     """The state as of a time: of the last snapshot by then that was recorded; None before the first."""
     engine = wiring.database(config, must_exist=True)
-    rows = _recorded_rows(engine, name)
+    rows = queries.applied(engine, name)
     by_then = [r for r in rows if r["finished_at"] <= at]
     with _moved(config, engine, name, by_then[-1:], rows) as states:
         yield next(states, None)
@@ -152,15 +152,10 @@ def as_of(config: Config, name: str, at: datetime) -> Iterator[Recorded | None]:
 def earlier(config: Config, name: str, since: datetime | None, until: datetime | None) -> Iterator[Iterator[Recorded]]:
     """The state as of every snapshot of a period that was recorded, oldest first."""
     engine = wiring.database(config, must_exist=True)
-    rows = _recorded_rows(engine, name)
+    rows = queries.applied(engine, name)
     chosen = [r for r in rows if (since or r["started_at"]) <= r["started_at"] <= (until or r["started_at"])]
     with _moved(config, engine, name, chosen, rows) as states:
         yield states
-
-
-def _recorded_rows(engine: Engine, name: str) -> list[dict[str, Any]]:
-    """Of its snapshots those that moved the record, oldest first."""
-    return [r for r in queries.snapshots(engine, name) if r["outcome"] not in (Outcome.FAILED, Outcome.QUARANTINED)]
 
 
 @contextmanager

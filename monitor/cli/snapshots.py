@@ -63,7 +63,7 @@ def _all_of(rows: list[dict[str, Any]], fmt: Format) -> None:
 def _proof(engine: Engine, snapshot_id: int, fmt: Format) -> None:
     from monitor.store import queries
 
-    found = [r for r in queries.snapshots(engine) if r["id"] == snapshot_id]
+    found = queries.snapshots(engine, only=snapshot_id)
     if not found:
         raise ConfigError([f"--proof: there is no snapshot {snapshot_id}"])
     scopes = queries.scopes_of(engine, snapshot_id)

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Connection, Engine, select
 
 from monitor.domain.change import Seen
-from monitor.domain.reading import Sizes
+from monitor.domain.reading import Outcome, Sizes
 from monitor.store.engine import reading, writing
 from monitor.store.tables import (
     AccountRow,
@@ -176,8 +176,10 @@ def last_moved(engine: Engine, name: str) -> datetime | None:
         return connection.execute(query).scalar()
 
 
-def snapshots(engine: Engine, source: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-    """Newest last."""
+def snapshots(
+    engine: Engine, source: str | None = None, limit: int | None = None, only: int | None = None
+) -> list[dict[str, Any]]:
+    """Newest last. `only`: the id of one."""
     query = (
         select(SNAPSHOTS, SOURCES.c.name.label("source"))
         .join(SOURCES, SOURCES.c.id == SNAPSHOTS.c.source_id)
@@ -185,8 +187,21 @@ def snapshots(engine: Engine, source: str | None = None, limit: int | None = Non
         .limit(limit)
     )
     query = query.where(SOURCES.c.name == source) if source else query
+    query = query.where(SNAPSHOTS.c.id == only) if only is not None else query
     with reading(engine) as connection:
         return [dict(r) for r in connection.execute(query).mappings()][::-1]
+
+
+def applied(engine: Engine, source: str) -> list[dict[str, Any]]:
+    """Of the snapshots of a source those that moved the record, oldest first; without their proofs, which are long."""
+    wanted = (SNAPSHOTS.c[name] for name in ("id", "source_id", "outcome", "started_at", "finished_at"))
+    query = (
+        select(*wanted).join(SOURCES, SOURCES.c.id == SNAPSHOTS.c.source_id)
+        .where(SOURCES.c.name == source, SNAPSHOTS.c.outcome.not_in((Outcome.FAILED, Outcome.QUARANTINED)))
+        .order_by(SNAPSHOTS.c.id)
+    )  # fmt: skip
+    with reading(engine) as connection:
+        return [dict(r) for r in connection.execute(query).mappings()]
 
 
 def scopes_of(engine: Engine, snapshot_id: int) -> list[dict[str, Any]]:
