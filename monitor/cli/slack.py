@@ -29,7 +29,7 @@ def check_(
     if not bots:
         named = f"called {receiver}" if receiver else 'of kind = "slack"'
         raise ConfigError([f"receivers: there is none {named} that posts to Slack with a token"], str(config.path))
-    rows = [{"receiver": name, **step._asdict()} for name, bot in bots.items() for step in steps(bot)]
+    rows = [{"receiver": name, **step._asdict()} for name, bot in bots.items() for step in steps(*bot)]
     show(rows, fmt, ("receiver", "what", "ok", "detail"), "Slack")
     if not all(r["ok"] for r in rows):
         raise typer.Exit(Exit.FAILED)

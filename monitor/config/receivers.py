@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from monitor.config.secret import Place, Secret
 from monitor.config.values import Bool, Int, Name, Rate, Schedule, Strict
@@ -29,11 +29,17 @@ class ConsoleReceiver(Receiver):
     kind: Literal["console"]
 
 
+def _no_link(channel: str) -> str:
+    if "/" in channel:
+        raise ValueError("write the channel's id, such as C0123456789: it is at the end of its link")
+    return channel
+
+
 class SlackReceiver(Receiver):
     kind: Literal["slack"]
     rate: Rate | None = (1, 1.0)  # what Slack allows a channel
     token: Secret
-    channel: Annotated[str, Field(min_length=1)]
+    channel: Annotated[str, Field(min_length=1), AfterValidator(_no_link)]
     app_token: Secret | None = None
     signing_secret: Secret | None = None
     actors: list[Annotated[str, Field(pattern="^[UWS][A-Z0-9]{7,}$")]] = []

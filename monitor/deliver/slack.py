@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from monitor.deliver.attachment import attachment, rows
 from monitor.deliver.blocks import is_cut
 from monitor.deliver.render import SHOWN, Renderer
-from monitor.deliver.slack_errors import NO_MESSAGE, OPERATOR, PAYLOAD, classify, code_of
+from monitor.deliver.slack_errors import NO_MESSAGE, OPERATOR, PAYLOAD, about_token, classify, code_of
 from monitor.deliver.slack_http import Web
 from monitor.domain.message import ABOUT_A_FINDING, KEPT_UP_TO_DATE, Notification, Reason, Receipt, Sending
 from monitor.errors import MonitorError
@@ -177,10 +177,18 @@ class SlackBot:
         raise MonitorError(f"cannot ask Slack whether it has the message: {receipt.detail}") from error
 
     def check(self) -> str | None:
+        return self._token_problem() or self.channel_problem()
+
+    def _token_problem(self) -> str | None:
         try:
-            self.client.auth_test()
+            given = scopes(self.client.auth_test())
         except Exception as error:  # whatever it is, the operator reads it
-            return f"Slack refuses the token: {classify(error).detail}"
+            return self.refused(error)
+        if given is not None and "chat:write" not in given:
+            return "the app may not post: add the scope chat:write under OAuth & Permissions, and install the app again"
+        return None
+
+    def channel_problem(self) -> str | None:
         try:
             conversation = self._conversation()
             if not conversation:
@@ -194,6 +202,11 @@ class SlackBot:
         if where.get("is_member") is False:  # chat:write posts only where the app is
             return f"the app is not in {self.channel}: invite it with /invite"
         return None
+
+    def refused(self, error: Exception) -> str:
+        """Of the token, with what to do."""
+        looks = about_token(str(self.client.token)) if classify(error).sending is Sending.PAUSED else ""
+        return f"Slack refuses the token: {looks or classify(error).detail}"
 
     def _post(self, notification: Notification, said: Answer) -> Any:
         metadata = {"event_type": EVENT, "event_payload": {"outbox_id": notification.id}}
@@ -260,6 +273,13 @@ class SlackBot:
 
     def _ask(self, method: str, asked: Answer) -> Any:
         return self.client.api_call(method, params=asked)  # a form: Slack's reading methods need not take JSON
+
+
+def scopes(said: Any) -> frozenset[str] | None:
+    """What the app may do, as each answer says; None when it does not."""
+    given = {str(k).lower(): v for k, v in said.headers.items()}.get("x-oauth-scopes")
+    given = given[0] if isinstance(given, list) and given else given
+    return None if given is None else frozenset(s.strip() for s in str(given).split(","))
 
 
 def _named(where: str, ts: str, whole: bool) -> str:

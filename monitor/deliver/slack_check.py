@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from monitor.deliver.slack import SlackBot
+from monitor.deliver.slack import SlackBot, scopes
 from monitor.deliver.slack_errors import classify, code_of
 
 # What each is for; deploy/slack-app.yaml asks for these and no others.
@@ -29,14 +29,18 @@ class Step(NamedTuple):
     detail: str
 
 
-def steps(bot: SlackBot) -> Iterator[Step]:
-    """Token, scopes, channel, and a message that is posted, read back and deleted. Ends at what all else needs."""
-    token, scopes = _token(bot)
+def steps(bot: SlackBot, app_token: str = "") -> Iterator[Step]:
+    """Token, scopes, the app's own token if it hears buttons, channel, and a message that is posted, read back and
+    deleted. Ends at what all else needs.
+    """
+    token, given = _token(bot)
     yield token
     if not token.ok:
         return
-    yield from _scopes(scopes)
-    problem = bot.check()
+    yield from _scopes(given)
+    if app_token:
+        yield _buttons(bot, app_token)
+    problem = bot.channel_problem()
     yield Step("channel", problem is None, problem or f"{bot.channel} can be seen")
     if problem is None:
         yield _message(bot)
@@ -46,20 +50,28 @@ def _token(bot: SlackBot) -> tuple[Step, frozenset[str] | None]:
     try:
         said = bot.client.auth_test()
     except Exception as error:  # whatever it is, the operator reads it
-        return Step("token", False, f"Slack refuses the token: {classify(error).detail}"), None
-    given = {str(k).lower(): v for k, v in said.headers.items()}.get("x-oauth-scopes")
-    given = given[0] if isinstance(given, list) and given else given
-    scopes = None if given is None else frozenset(s.strip() for s in str(given).split(","))
+        return Step("token", False, bot.refused(error)), None
+    given = scopes(said)
     if not said.get("bot_id"):
         advice = "this is no bot's token: take the Bot User OAuth Token (xoxb-...) of OAuth & Permissions"
-        return Step("token", False, advice), scopes
-    return Step("token", True, f"{said.get('user') or said['bot_id']} in {said.get('team')}"), scopes
+        return Step("token", False, advice), given
+    return Step("token", True, f"{said.get('user') or said['bot_id']} in {said.get('team')}"), given
 
 
 def _scopes(given: frozenset[str] | None) -> Iterator[Step]:
     for scope, purpose in SCOPES.items() if given is not None else ():
         there = scope in (given or ())
         yield Step(f"scope {scope}", there, purpose if there else f"missing, for {purpose}: {_SCOPE_ADVICE}")
+
+
+def _buttons(bot: SlackBot, app_token: str) -> Step:
+    try:
+        bot.client.apps_connections_open(app_token=app_token)
+    except Exception as error:  # whatever it is, the operator reads it
+        where = "take one of Basic Information, App-Level Tokens, with the scope connections:write (xapp-...)"
+        detail = "this is no app-level token" if not app_token.startswith("xapp-") else classify(error).detail
+        return Step("app_token", False, f"no button would be heard: {detail}: {where}")
+    return Step("app_token", True, "buttons can be heard over Socket Mode")
 
 
 def _message(bot: SlackBot) -> Step:

@@ -10,6 +10,7 @@ import errno
 import re
 import socket
 import ssl
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.error import URLError
@@ -56,8 +57,15 @@ _ADVICE = {
     "missing_scope": "the app lacks a scope (chat:write, channels:history, files:write): add it and install it again",
     "channel_not_found": "there is no such channel for this app: check its id, and invite the app if it is private",
     "not_in_channel": "the app is not in the channel: invite it with /invite",
-    "is_archived": "the channel is archived",
+    "is_archived": "the channel is archived: unarchive it, or name another one",
+    "not_allowed_token_type": "this kind of token may not do that: `token` is the Bot User OAuth Token (xoxb-...)",
 }  # fmt: skip
+_SCOPES = re.compile(r"[a-z:._]+(?:,[a-z:._]+)*")
+_KINDS = {  # beginnings of what is taken for a bot's token
+    "xapp-": "this is an app-level token, which belongs into `app_token`",
+    "xoxp-": "this is a person's token",
+    "https:": 'this is the address of an incoming webhook, which is a receiver of kind = "slack_webhook"',
+}
 _UNREACHED = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL})
 
 
@@ -74,6 +82,14 @@ def classify(error: Exception) -> Receipt:
     if isinstance(error, (ConnectionError, OSError)):
         return Receipt(Sending.UNCERTAIN, f"the connection broke before the answer: {type(error).__name__}")
     return Receipt(Sending.UNCERTAIN, f"an answer that is none of Slack's: {type(error).__name__}")
+
+
+def about_token(token: str) -> str:
+    """What a refused token looks like, and where the right one is; nothing when it looks right."""
+    if token.startswith(("xoxb-", "xoxe.xoxb-")):
+        return ""
+    looks = next((said for start, said in _KINDS.items() if token.startswith(start)), "this is no bot's token")
+    return f"{looks}; `token` is the Bot User OAuth Token (xoxb-...) of OAuth & Permissions"
 
 
 def by_status(status: int, headers: Any, said: str = "") -> Receipt:
@@ -124,6 +140,12 @@ def _answered(error: SlackApiError) -> Receipt:
     if status == 429:
         return by_status(status, headers)
     known = by_code(code, headers)
+    needed = str((getattr(response, "data", None) or {}).get("needed", "")) if code == "missing_scope" else ""
+    if known is not None and _SCOPES.fullmatch(needed):
+        named = needed.replace(",", " or ")
+        return replace(
+            known, detail=f"{code}: add the scope {named} under OAuth & Permissions, and install the app again"
+        )
     if known is not None:
         return known
     if code and status == 200:

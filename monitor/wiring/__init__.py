@@ -192,13 +192,15 @@ def living(config: Config) -> frozenset[str]:
     return frozenset(r.name for r in config.receivers if manner(r).living)
 
 
-def slack_bots(config: Config) -> dict[str, SlackBot]:
-    """The receivers that post to Slack with a token, by name."""
-    render = renderer(config)
-    return {
-        r.name: slack_bot(config, r, f"receivers[{i}]", render)
-        for i, r in enumerate(config.receivers) if isinstance(r, SlackReceiver)
-    }  # fmt: skip
+def slack_bots(config: Config) -> dict[str, tuple[SlackBot, str]]:
+    """The receivers that post to Slack with a token, by name, each with the app's own token, or nothing."""
+    render, bots = renderer(config), dict[str, tuple[SlackBot, str]]()
+    for i, r in enumerate(config.receivers):
+        if isinstance(r, SlackReceiver):
+            key = f"receivers[{i}]"
+            own = r.app_token.read(f"{key}.app_token", config.folder) if r.app_token else ""
+            bots[r.name] = slack_bot(config, r, key, render), own
+    return bots
 
 
 def parts(

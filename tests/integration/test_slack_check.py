@@ -30,6 +30,7 @@ kind = "slack"
 token = {{ env = "SLACK_BOT_TOKEN" }}
 channel = "{channel}"
 base_url = "{url}"
+{more}
 
 [[routes]]
 to = ["security"]
@@ -44,8 +45,8 @@ class Workspace:
         self.slack, self.config = slack, folder / "config.toml"
         slack.token, slack.scopes = "xoxb-right", set(SCOPES)
 
-    def check(self, channel: str = CHANNEL) -> dict[str, str]:
-        self.config.write_text(CONFIG.format(channel=channel, url=self.slack.url))
+    def check(self, channel: str = CHANNEL, more: str = "") -> dict[str, str]:
+        self.config.write_text(CONFIG.format(channel=channel, url=self.slack.url, more=more))
         result = CliRunner().invoke(app, ["--config", str(self.config), "slack", "check", "--format", "json"])
         self.rows = [json.loads(line) for line in result.output.splitlines()] if result.output[0] == "{" else (
             json.loads(result.output)
@@ -77,6 +78,47 @@ def test_a_wrong_token(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) ->
     assert "xoxb-wrong" not in json.dumps(workspace.rows)
 
 
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [
+        ("xapp-1-A0-1-abc", "belongs into `app_token`"),
+        ("xoxp-1-2", "a person's token"),
+        ("8f742231b10e8888abcd99yyyzzz85a5", "no bot's token"),
+        ("https://hooks.slack.com/services/T0/B0/x", 'kind = "slack_webhook"'),
+    ],
+)
+def test_another_token_than_the_bots(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, token: str, said: str
+) -> None:
+    """By how it begins, once Slack has refused it; and where the right one is."""
+    monkeypatch.setenv("SLACK_BOT_TOKEN", token)
+    wrong = workspace.check()
+    assert said in wrong["token"]
+    assert "xoxb-...) of OAuth & Permissions" in wrong["token"]
+    assert token not in json.dumps(workspace.rows)
+
+
+def test_the_apps_own_token(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What hears buttons is tried as well, when it is there."""
+    monkeypatch.setenv("SLACK_APP_TOKEN", "xapp-1")
+    buttons = 'app_token = { env = "SLACK_APP_TOKEN" }\nactors = ["U0123456789"]'
+    workspace.slack.token = None
+    assert workspace.check(more=buttons) == {}
+    assert "app_token" in [r["what"] for r in workspace.rows]
+    workspace.slack.fails("apps.connections.open", error("not_allowed_token_type"))
+    monkeypatch.setenv("SLACK_APP_TOKEN", "xoxb-right")
+    assert "no app-level token" in workspace.check(more=buttons)["app_token"]
+
+
+def test_a_link_instead_of_a_channel(workspace: Workspace) -> None:
+    """Said before anything is asked."""
+    workspace.config.write_text(
+        CONFIG.format(channel="https://acme.slack.com/archives/C0MONITOR1", url=workspace.slack.url, more="")
+    )
+    result = CliRunner().invoke(app, ["--config", str(workspace.config), "slack", "check"])
+    assert "it is at the end of its link" in result.output + str(result.exception)
+
+
 def test_a_persons_token(workspace: Workspace) -> None:
     workspace.slack.fails("auth.test", answer(200, {"ok": True, "user": "ann", "team": "acme"}))
     assert "Bot User OAuth Token" in workspace.check()["token"]
@@ -98,7 +140,7 @@ def test_no_scope_to_read(workspace: Workspace) -> None:
 
 def test_no_scope_to_post(workspace: Workspace) -> None:
     workspace.slack.scopes = {"channels:read"}
-    assert "lacks a scope" in workspace.check()["message"]
+    assert "add the scope chat:write" in workspace.check()["message"]
 
 
 def test_a_channel_that_the_bot_is_not_in(workspace: Workspace) -> None:
@@ -114,6 +156,28 @@ def test_a_channel_that_is_not_there(workspace: Workspace) -> None:
 def test_an_archived_channel(workspace: Workspace) -> None:
     workspace.slack.archived = True
     assert "unarchive it" in workspace.check()["channel"]
+
+
+def test_a_test_message_is_tried_at_once(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after a refusal: whoever sends one has mended something. Until then it says why it waits."""
+    workspace.check()
+    send = ["--config", str(workspace.config), "send-test", "security"]
+    monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-wrong")
+    for _ in range(2):
+        refused = CliRunner().invoke(app, send, env={"COLUMNS": "300"})
+        assert (refused.exit_code, refused.stdout.count("invalid_auth") >= 1) == (1, True)
+    monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-right")
+    assert CliRunner().invoke(app, send).exit_code == 0
+    assert len(workspace.slack.messages) == 3
+
+
+def test_the_bot_may_not_post(workspace: Workspace) -> None:
+    """`check`, which sends nothing, says so by the scopes that each answer names."""
+    assert workspace.slack.scopes is not None
+    workspace.slack.scopes.remove("chat:write")
+    workspace.check()
+    result = CliRunner().invoke(app, ["--config", str(workspace.config), "check", "--format", "json"])
+    assert "add the scope chat:write" in result.output
 
 
 def test_metadata_that_does_not_come_back(workspace: Workspace) -> None:
