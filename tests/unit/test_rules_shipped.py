@@ -26,7 +26,7 @@ SHIPPED = {
     "clock-skew", "receiver-failing", "rules-not-loading",
     "source-blind", "source-forbidden", "source-needs-reauth", "too-many-unknown",
     "custom-role-changed", "privileged-outside-change-hours", "reactivated-after-suspension", "anonymised-still-holds",
-    "suspended-still-seat-manager", "suspended-still-in-seats",
+    "suspended-still-seat-manager", "suspended-still-in-seats", "service-account-unreviewed",
     "seats-over-purchased", "seat-offering-over-maximum",
     "group-over-maximum", "account-not-started", "churn-risk", "detractor",
     "group-without-customer", "group-over-seats", "manager-outside-customer", "member-of-two-customers",
