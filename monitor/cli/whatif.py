@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -26,8 +26,8 @@ from monitor.decide.replay import Replay, opened, time_to_fix
 from monitor.decide.rulediff import set_diff
 from monitor.decide.sight import because
 from monitor.decide.unseen import waits
-from monitor.domain.finding import EventKind, Finding, FindingStatus, Judgement
-from monitor.domain.message import ALONE
+from monitor.domain.finding import Event, EventKind, Finding, FindingStatus, Judgement
+from monitor.domain.message import ALONE, Route
 from monitor.domain.observed import Subject
 from monitor.domain.rule import Rule, Verdict
 from monitor.errors import ConfigError, RuleErrors
@@ -226,17 +226,22 @@ def _progress(states: Iterable[again.Recorded], what: str) -> Iterable[again.Rec
     return track(states, what, console=console(err=True), transient=True) if sys.stderr.isatty() else states
 
 
+def _number(events: Sequence[Event], rule: Rule, routes: Sequence[Route], at: datetime) -> int:
+    """How many messages: what is told together is one."""
+    together = {e.finding.fingerprint: route.groups(e.finding, routes, rule, at) for e in events}
+    notes = route.of_events(events, {rule.id: rule}, routes, frozenset(), at)
+    groups = ((n, together.get(mark or "", {}).get(n.receiver)) for n, mark in notes)
+    return len({(n.receiver, group.by) if group else n.id for n, group in groups})
+
+
 def told(config: Config, replay: Replay) -> dict[str, Any]:
     routes, rule = wiring.routes(config), replay.rule
-    notes = [
-        list(route.of_events(s.events, {rule.id: rule}, routes, frozenset(), s.at)) for s in replay.steps
-    ]  # fmt: skip
     found = replay.findings()
     took = time_to_fix(found)
     return {
         "rule": rule.id, "source": replay.source,
         "from": present.rfc3339(replay.steps[0].at), "to": present.rfc3339(replay.steps[-1].at),
-        "found": opened(replay.steps), "open": replay.steps[-1].open, "messages": sum(map(len, notes)),
+        "found": opened(replay.steps), "open": replay.steps[-1].open, "messages": sum(_number(s.events, rule, routes, s.at) for s in replay.steps),
         "median_open_seconds": took.total_seconds() if took else None,
         "snapshots": [
             {
