@@ -241,7 +241,8 @@ def told(config: Config, replay: Replay) -> dict[str, Any]:
     return {
         "rule": rule.id, "source": replay.source,
         "from": present.rfc3339(replay.steps[0].at), "to": present.rfc3339(replay.steps[-1].at),
-        "found": opened(replay.steps), "open": replay.steps[-1].open, "messages": sum(_number(s.events, rule, routes, s.at) for s in replay.steps),
+        "found": opened(replay.steps), "open": replay.steps[-1].open,
+        "messages": sum(_number(s.events, rule, routes, s.at) for s in replay.steps),
         "median_open_seconds": took.total_seconds() if took else None,
         "snapshots": [
             {
