@@ -57,7 +57,7 @@ def _deliveries(parts: Parts) -> Iterator[dict[str, Any]]:
         state = breaker.state(known[name], now)
         if state not in ("ok", "failing"):
             yield _row(f"delivery {name}", f"{state}: {known[name].error}; mended? `access-monitor send-test {name}`")
-    dead = sum(c.get("dead", 0) for c in outbox.counts(parts.engine).values())
+    dead = outbox.refused(parts.engine)
     refused = f"{dead} message{'' if dead == 1 else 's'} refused; see `access-monitor outbox`" if dead else None
     yield _row("outbox", refused, "nothing refused")
 

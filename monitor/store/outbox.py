@@ -348,6 +348,13 @@ def counts(engine: Engine) -> dict[str, dict[str, int]]:
     return found
 
 
+def refused(engine: Engine) -> int:
+    """How many messages are given up. Not tests: whoever sent one was told at once."""
+    given_up = select(func.count()).where(OUTBOX.c.status == "dead", OUTBOX.c.reason != Reason.TEST.value)
+    with reading(engine) as connection:
+        return int(connection.execute(given_up).scalar_one())
+
+
 def known_key(engine: Engine, beginning: str) -> bool:
     """Whether a message whose key begins so was ever written."""
     with reading(engine) as connection:

@@ -171,6 +171,18 @@ def test_a_test_message_is_tried_at_once(workspace: Workspace, monkeypatch: pyte
     assert len(workspace.slack.messages) == 3
 
 
+def test_a_refused_test_is_over(workspace: Workspace) -> None:
+    """It is told where it was asked for, and `check` does not complain of it ever after."""
+    workspace.check()
+    workspace.slack.member = False
+    refused = CliRunner().invoke(app, ["--config", str(workspace.config), "send-test"], env={"COLUMNS": "300"})
+    assert (refused.exit_code, "invite it with /invite" in refused.stdout) == (1, True)
+    workspace.slack.member = True
+    result = CliRunner().invoke(app, ["--config", str(workspace.config), "check", "--format", "json"])
+    assert "messages refused" not in result.output
+    assert "message refused" not in result.output
+
+
 def test_the_bot_may_not_post(workspace: Workspace) -> None:
     """`check`, which sends nothing, says so by the scopes that each answer names."""
     assert workspace.slack.scopes is not None
