@@ -280,6 +280,32 @@ def test_pagerduty() -> None:
         assert len(peer.got) == before
 
 
+OVER = {"counts": {}, "open": 0, "over": 7, "due_at": None}
+
+
+def test_a_group_is_one_incident() -> None:
+    """Under its own name, until all of it is over: also where one finding alone was told first."""
+    alone = {"group": sample(Reason.GROUP).content["group"]}
+    with hook() as peer:
+        channel = webhook(peer.url, "template", template="pagerduty", secrets={"routing_key": "k" * 32})
+        for note in (of(Reason.OPENED, **alone), of(Reason.NEW_IN_GROUP), of(Reason.GROUP, **OVER)):
+            assert channel.send(note).sending is Sending.SENT
+        assert [g.json["event_action"] for g in peer.got] == ["trigger", "trigger", "resolve"]
+        assert {g.json["dedup_key"] for g in peer.got} == {alone["group"]["id"]}
+
+
+def test_a_group_is_one_issue() -> None:
+    """Comments while anything of it is open; then it is closed."""
+    with hook(None, Say(201), Say(204, b"")) as peer:
+        channel = webhook(
+            peer.url.removesuffix("/hook"), "template", template="jira", headers={"Authorization": "Basic eA=="},
+            values={"project": "SEC", "done_transition": "31"},
+        )  # fmt: skip
+        for note in (of(Reason.NEW_IN_GROUP), of(Reason.GROUP, **OVER)):
+            assert channel.send(replace(note, earlier="SEC-7")).sending is Sending.SENT
+        assert [g.path.rpartition("/")[2] for g in peer.got] == ["comment", "transitions"]
+
+
 def test_teams() -> None:
     """A card whose texts no client takes for Markdown, below the 28 kB that Teams takes."""
     with hook() as peer:
