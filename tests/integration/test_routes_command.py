@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import pytest
 
 from monitor import wiring
 from monitor.cli.app import Exit, main
+from monitor.cli.clock import SystemClock
 from monitor.config import load
+from monitor.config.hours import DAYS
 from tests.docs.test_docs import fill
 
 CONFIG = """
@@ -121,6 +125,17 @@ def test_what_is_told_together_waits(cli: Cli, tmp_path: Path) -> None:
     asked = ("--rule", "dormant-account", "--owner", "")
     together = "out in a group (rule dormant-account, owner none), 10 min after the first of it"
     assert row(cli, *asked, "--severity", "low")["to"] == [together]
+    assert row(cli, *asked, "--severity", "critical")["to"] == ["out"]
+
+
+def test_what_waits_for_business_hours(cli: Cli, tmp_path: Path) -> None:
+    """They begin in two days or more, whenever this runs."""
+    day = DAYS[(SystemClock().now() + timedelta(days=3)).weekday()]
+    hours = f'[business_hours]\nzone = "UTC"\ndays = ["{day}"]\n'
+    (tmp_path / "config.toml").write_text(f"{hours}{CONFIG}in_business_hours = true\n")
+    asked = ("--rule", "dormant-account", "--owner", "")
+    (waits,) = row(cli, *asked, "--severity", "low")["to"]
+    assert re.fullmatch(r"out when business hours begin, in [23] d( \d+ h)?", waits)
     assert row(cli, *asked, "--severity", "critical")["to"] == ["out"]
 
 
