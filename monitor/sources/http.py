@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -355,9 +357,15 @@ class Reader:
         return sanitised(body, self._credentials.secrets() if self._credentials else ())
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Loading the certificates takes longer than a request, so they are loaded once."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 def open_client(transport: httpx.BaseTransport | None, headers: Mapping[str, str]) -> httpx.Client:
     """Proxies and certificates from the environment are not taken: what a source is read through is in the config."""
     return httpx.Client(
-        transport=transport, trust_env=False, follow_redirects=False, timeout=TIMEOUT,
+        transport=transport, verify=_trusted(), trust_env=False, follow_redirects=False, timeout=TIMEOUT,
         headers={"Accept": "application/json", "User-Agent": "access-monitor", **headers},
     )  # fmt: skip
