@@ -175,13 +175,15 @@ def test_one_alone_reads_as_a_finding_until_another_joins(bench: Bench, slack: S
     assert len({thread(n, "example.test") for n in mail.got}) == 1
 
 
-def test_what_is_over_before_it_was_told_is_told_as_that(bench: Bench, slack: SlackPeer) -> None:
+def test_what_is_over_before_it_was_told_is_told_as_that(bench: Bench, slack: SlackPeer, mail: Scripted) -> None:
+    """In the order in which it happened."""
     poll(bench, *SEVEN)
     poll(bench, *SEVEN[:5])
     deliver(bench, minutes=1)
     assert texts(slack) == []
     deliver(bench, minutes=5)
     assert texts(slack) == [f"▲ HIGH · 7 findings of {RULE} in little: 5 open, 2 over"]
+    assert [n["reason"] for n in mail.got[0].content["news"]] == ["opened"] * 7 + ["resolved"] * 2
 
 
 def test_what_is_critical_waits_for_nothing(bench: Bench, slack: SlackPeer) -> None:
@@ -397,7 +399,7 @@ def _by_mark(news: list[tuple[str, str]]) -> dict[str, list[str]]:
 def test_whatever_happens_each_finding_is_told_once(bench: Bench, seed: int) -> None:
     """A slice of it."""
     receiver = Flaky(random.Random(seed), asked=True)
-    lives(bench, receiver, seed, polls=8)
+    lives(bench, receiver, seed, polls=5)
     assert list(faults(bench, receiver.got)) == []
     assert {n.reason for n in receiver.got} >= {Reason.GROUP, Reason.NEW_IN_GROUP}
 
