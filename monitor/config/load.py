@@ -23,12 +23,16 @@ from monitor.errors import ConfigError
 def load(path: Path) -> Config:
     """The config in a file. Raises ConfigError that names every fault by its key."""
     try:
+        if path.is_fifo():
+            raise ConfigError(["is a pipe, and is read more than once: write it into a file"], str(path))
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         advice = " Run `access-monitor init FOLDER` to make one." if isinstance(error, FileNotFoundError) else ""
         raise ConfigError([f"cannot be read: {error.strerror}.{advice}"], str(path)) from error
     except UnicodeDecodeError as error:
         raise ConfigError(["is no UTF-8 text"], str(path)) from error
+    if text.startswith("\ufeff"):
+        raise ConfigError(["begins with a byte order mark: save it as UTF-8 without one"], str(path))
     try:
         tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -70,6 +74,7 @@ _SAID = {
     "path_type": "must be a path, in quotes",
     "string_too_short": "is too short",
     "too_short": "needs at least one",
+    "greater_than": "must be more than zero",
 }
 
 

@@ -321,6 +321,8 @@ MISTAKES: list[tuple[str, str, str]] = [
      "routes[0].group_wait: nothing is told together without `group_by`"),
     ('to = ["out"]', 'to = ["out"]\ngroup_by = ["rule"]\ngroup_wait = "2d"',
      "routes[0].group_wait: must be 1d at most: nobody is told meanwhile"),
+    ('to = ["out"]', 'to = ["out"]\nescalate = [{ after = "0h", to = ["out"] }]',
+     "routes[0].escalate[0].after: must be more than zero"),
     # no TOML
     ("[[sources]]", "[[sources", "not valid TOML: Expected ']]'"),
     ("[[sources]]", "log = 'text'\nlog = 'text'\n[[sources]]", "not valid TOML: Cannot overwrite a value"),
@@ -358,6 +360,12 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_bytes(b"log = '\xff'")
     with pytest.raises(ConfigError, match="is no UTF-8 text"):
         load(tmp_path / "config.toml")
+    (tmp_path / "config.toml").write_text("\ufeff" + SMALLEST, encoding="utf-8")
+    with pytest.raises(ConfigError, match="begins with a byte order mark: save it as UTF-8 without one"):
+        load(tmp_path / "config.toml")
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(ConfigError, match="is a pipe"):
+        load(tmp_path / "pipe.toml")
 
 
 # Secrets
