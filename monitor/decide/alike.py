@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from monitor.decide import facts
@@ -25,7 +26,7 @@ MOST_IN_A_MASK = 60
 MOST_ALIKE = 10_000  # sets of shared facts; far more than a school has, and they start anew beyond
 SOME = object()  # a list or map that is not empty: no part of what is shared
 EMPTY: tuple[()] = ()
-MOST_REMEMBERED = 50_000  # answers of one group of rules
+MOST_REMEMBERED = 50_000  # answers of one group of rules; what comes later is asked for each
 
 Said = tuple[Compiled, Verdict]
 
@@ -72,7 +73,10 @@ class Plan:
         """What is decided by the shared facts of a record, and what is left to ask of it."""
         key = tuple(
             [record[field] for _, field, _ in self._words]
-            + [_outline(record[field] if read is None else read(record, now)) for _, field, read in self._many]
+            + [
+                None if (v := record[field] if read is None else read(record, now)) is None else SOME if v else EMPTY
+                for _, field, read in self._many
+            ]
             + [read(record, now) for _, _, read in self._computed if read]
         )
         found = self._alike.get(key)
@@ -81,10 +85,6 @@ class Plan:
                 self._alike.clear()
             found = self._alike[key] = Alike(self, dict(zip(self._names, key, strict=True)))
         return found
-
-
-def _outline(many: Any) -> Any:
-    return None if many is None else SOME if many else EMPTY
 
 
 def _divided(readings: Iterable[Reading], first: Callable[[Reading], bool]) -> tuple[list[Reading], list[Reading]]:
@@ -153,29 +153,38 @@ class Group:
         self._left, self._kind, self._reads = left, kind, reads
         self._names = [n for n in asked if n in reads]
         self._places = [asked.index(n) for n in self._names]
+        self._lists = [i for i in self._places if facts.FACTS[asked[i]].many]
+        self._pick = itemgetter(*self._places)
         self._remembers = all(facts.FACTS[n].narrow for n in self._names)
         self._data = {n: v for n, v in data.items() if n in reads}
         for some in left:
             for clause in some.clauses:
                 self._data |= clause.constants
-        self._said: dict[tuple[Any, ...], list[Said]] = {}
+        self._said: dict[Any, list[Said]] = {}
         self._masks: dict[tuple[bool, ...], Mask] = {}
 
-    def said(self, values: Sequence[Any]) -> list[Said]:
+    def said(self, values: list[Any]) -> list[Said]:
         """`values` of the facts asked for; None where absent."""
-        mine = tuple([values[i] for i in self._places])
         if not self._remembers:
-            return self._asked(mine)
-        said = self._said.get(mine)
+            return self._asked(values)
+        key = self._pick(self._hashable(values) if self._lists else values)
+        said = self._said.get(key)
         if said is None:
-            if len(self._said) >= MOST_REMEMBERED:
-                self._said.clear()
-            said = self._said[mine] = self._asked(mine)
+            said = self._asked(values)
+            if len(self._said) < MOST_REMEMBERED:
+                self._said[key] = said
         return said
 
-    def _asked(self, values: tuple[Any, ...]) -> list[Said]:
-        data = self._data | {n: v for n, v in zip(self._names, values, strict=True) if v is not None}
-        absent = tuple([v is None for v in values])
+    def _hashable(self, values: list[Any]) -> list[Any]:
+        found = values.copy()
+        for i in self._lists:
+            found[i] = None if values[i] is None else tuple(values[i])
+        return found
+
+    def _asked(self, values: list[Any]) -> list[Said]:
+        mine = [values[i] for i in self._places]
+        data = self._data | {n: v for n, v in zip(self._names, mine, strict=True) if v is not None}
+        absent = tuple([v is None for v in mine])
         if absent not in self._masks:
             self._masks[absent] = Mask(self._left, self._reads - data.keys(), self._kind)
         return self._masks[absent].said(data)

@@ -10,6 +10,7 @@ from typing import Any
 from monitor.decide import exemptions
 from monitor.decide.exemptions import Leave
 from monitor.decide.expressions import Clause
+from monitor.decide.facts import FACTS, Fact
 from monitor.decide.form import PLACEHOLDER
 from monitor.decide.settings import PREFIX
 from monitor.domain.rule import SOURCE_OWNER, Rule, RuleStatus
@@ -33,6 +34,11 @@ class Compiled:
         named = (*self.rule.evidence, *PLACEHOLDER.findall(self.rule.title), *clock, *owners)
         exempting = (n for leave in self.leave for clause in leave.clauses for n in clause.reads)
         return frozenset(n for n in (*named, *exempting) if not n.startswith(PREFIX))
+
+    @cached_property
+    def facts(self) -> tuple[Fact, ...]:
+        """All that it reads and shows."""
+        return tuple(FACTS[n] for n in sorted(self.reads | self.shown))
 
     @cached_property
     def constants(self) -> dict[str, Any]:

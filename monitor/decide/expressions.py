@@ -75,7 +75,7 @@ def types_of(settings: Mapping[str, Setting]) -> tuple[tuple[str, str], ...]:
 class Clause:
     """One compiled line of `match`, which facts it reads, and the settings that it reads with their values."""
 
-    __slots__ = ("_bounded", "_expression", "constants", "kind", "reads", "shortcut", "single", "text")
+    __slots__ = ("_bounded", "_expression", "constants", "kind", "names", "reads", "shortcut", "single", "text")
 
     def __init__(
         self, text: str, kind: str, settings: Mapping[str, Setting] | None = None,
@@ -85,6 +85,7 @@ class Clause:
         self.text, self.kind = text, kind
         self._expression, self.reads, named = _parsed(text, kind, types_of(settings), hours)
         self.constants = {f"{PREFIX}{name}": settings[name].value for name in named}
+        self.names = sorted((*self.reads, *self.constants))
         without_texts = TEXT.sub('""', text)
         self._bounded = any(p.search(without_texts) for p in (_MACRO, _GROWS, _COSTLY))
         self.single = self._bounded

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -59,12 +60,12 @@ class Fact:
     @property
     def shared(self) -> bool:
         """Whether it has few values, so that many subjects have the same; of a list or a map that is: none."""
-        return self.many or self.name in WORDS or self.type == "bool"
+        return self.many or self.name in WORDS or (self.type == "bool" and len(self.fields) == 1)
 
     @property
     def narrow(self) -> bool:
-        """Whether it has so few values that what they decide can be remembered: numbers, and moments of our polls."""
-        return self.type == "int" or self.name in OF_POLLS or (self.shared and not self.many)
+        """Whether it has so few values that what they decide can be remembered."""
+        return self.type in ("bool", "int", "list(string)") or self.name in OF_POLLS | WORDS
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -89,8 +90,10 @@ def _last_login(
 def _idle(
     now: datetime, last_login: datetime | None, created: datetime | None, never: bool | None, active: datetime | None
 ) -> int | None:
-    moments = [m for m in (_last_login(now, last_login, created, never), active) if m is not None]
-    return whole_days(now, max(moments)) if moments else None
+    latest = last_login or (created if never else None)
+    if active is not None and (latest is None or active > latest):
+        latest = active
+    return None if latest is None else (now - latest) // DAY
 
 
 def _roles(_now: datetime, role: str, role_id: str | None) -> list[str]:
@@ -545,6 +548,7 @@ def _last(name: str) -> str:
     return name.rpartition(".")[2].lower()
 
 
+@lru_cache(maxsize=1024)
 def optional(field: str) -> tuple[str, bool]:
     """A field written "last_login?" may be None without making the fact absent."""
     return field.removesuffix("?"), field.endswith("?")

@@ -64,9 +64,8 @@ def identity(kind: str, record: Mapping[str, Any]) -> str:
 
 def explain(compiled: Compiled, record: dict[str, Any], now: datetime, plan: Plan) -> Judgement:
     """One rule on one subject, clause by clause: the verdict with its evidence, or why there is none."""
-    names = compiled.reads | compiled.shown
-    every = {n: facts.value(facts.FACTS[n], record, now) for n in names}
-    data = {n: v for n, v in every.items() if v is not None and n not in plan.blind} | compiled.constants
+    every = ((f.name, facts.value(f, record, now)) for f in compiled.facts if f.name not in plan.blind)
+    data = {n: v for n, v in every if v is not None} | compiled.constants
     verdict, why = Verdict.FINDING, ""
     for clause in compiled.clauses:
         try:
@@ -105,9 +104,7 @@ def _owners(rule: Rule, data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _evidence(compiled: Compiled, data: Mapping[str, Any]) -> tuple[Evidence, ...]:
-    held = [
-        Evidence(c.text, {n: data[n] for n in sorted((*c.reads, *c.constants)) if n in data}) for c in compiled.clauses
-    ]
+    held = [Evidence(c.text, {n: data[n] for n in c.names if n in data}) for c in compiled.clauses]
     shown = {n: data[n] for n in compiled.rule.evidence if n in data}
     return (*held, Evidence("", shown)) if shown else tuple(held)
 

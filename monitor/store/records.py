@@ -36,15 +36,15 @@ def _decoded(text: str | None) -> Any:
     return None if text is None else msgspec.json.decode(text)
 
 
-def as_moment(at: int | None) -> datetime | None:
-    """The same as `moment`, in a third of the time: a float of seconds holds microseconds for thousands of years."""
-    return None if at is None else datetime.fromtimestamp(at / 1_000_000, UTC)
+def moments(column: Iterable[int | None]) -> list[datetime | None]:
+    """`moment` of each, quickly: a float of seconds holds microseconds for thousands of years."""
+    at = datetime.fromtimestamp
+    return [None if micros is None else at(micros / 1_000_000, UTC) for micros in column]
 
 
 _poll = lru_cache(maxsize=4096)(moment)  # what we date ourselves has the time of a poll
 _flag = {0: False, 1: True, None: None}.__getitem__
 _READ: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("created", "last_login"), as_moment),
     **dict.fromkeys(HISTORY[:6], _poll),
     **dict.fromkeys(("tags", "fields", "past_levels", "past_roles", "past_emails", "earlier_ids"), _decoded),
     **dict.fromkeys(("is_admin", "is_instructor", "is_reporter", "is_affiliate"), _flag),
@@ -84,6 +84,7 @@ def account_records(
         columns: dict[str, Iterable[Any]] = dict(zip(stored, zip(*rows, strict=True), strict=True))
         ids: Sequence[str] = [*columns["id"]]
         columns |= {f: map(read, columns[f]) for f, read in _READ.items() if f in columns}
+        columns |= {f: moments(columns[f]) for f in ("created", "last_login") if f in columns}
         columns |= {f: link.of(ids) for f, link in links.items()}
         columns |= {f: [value] * len(ids) for f, value in given.items() if f in wanted}
         if roles is not None:
