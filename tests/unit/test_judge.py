@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.decide import alike, exemptions, facts
-from monitor.decide.alike import MOST_IN_A_MASK, Plan
+from monitor.decide import alike, exemptions, facts, question
+from monitor.decide.alike import Plan
 from monitor.decide.compiled import active, compile_rule
 from monitor.decide.judge import blind_facts, explain, judge
 from monitor.decide.parse import parse_set
+from monitor.decide.question import MOST_IN_A_MASK
 from monitor.domain.company import Setting
 from monitor.domain.finding import Judgement
 from monitor.domain.observed import Subject
@@ -282,7 +283,7 @@ def test_many_rules_are_split_into_masks() -> None:
 def test_what_is_remembered_of_those_alike_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """With room for one kind of subject and one answer, each is still judged by what it has itself."""
     monkeypatch.setattr(alike, "MOST_ALIKE", 1)
-    monkeypatch.setattr(alike, "MOST_REMEMBERED", 1)
+    monkeypatch.setattr(question, "MOST_REMEMBERED", 1)
     plan = Plan("account", (compile_rule(rule("account.is_admin", "account.idle_days > 90")),), frozenset())
     some = [account(id=f"{n}", is_admin=n % 2 == 0, last_login=NOW - timedelta(days=85 + n % 7)) for n in range(40)]
     assert [j.subject.id for j in judge(plan, some, NOW)] == [f"{n}" for n in range(0, 40, 2) if n % 7 > 5]
