@@ -25,7 +25,8 @@ def one_line(text: str) -> str:
 
 def lines(text: str) -> str:
     """Without controls, but with its line breaks."""
-    return _plain(text.replace("\r\n", "\n").replace("\r", "\n")).replace("\t", "    ")
+    plain = _plain(text.replace("\r\n", "\n").replace("\r", "\n")).replace("\t", "    ")
+    return plain.replace("\u2028", " ").replace("\u2029", " ")
 
 
 def _plain(text: str) -> str:

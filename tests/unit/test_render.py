@@ -253,6 +253,7 @@ class TestText:
     @settings(max_examples=60, deadline=None)
     @given(text=st.text(max_size=200), reason=st.sampled_from(list(Reason)))
     @example(text="\x1b]0;title\x07\x1b[2J\x9b31m evil\r\nOwner   nobody", reason=Reason.OPENED)
+    @example(text="0\u20280", reason=Reason.OPENED)
     def test_no_name_reaches_a_terminal_raw(self, text: str, reason: Reason) -> None:
         """No escape sequence, and no line that a name begins."""
         said = RENDERER.text(hostile(reason, text))
